@@ -1,0 +1,188 @@
+//! By which rule an interface's own counters (`/sys/class/net/*/statistics`) count, so that
+//! what the programs count can be shown in the same currency.
+//!
+//! Measured on Linux 6.18 unless said otherwise; ARCHITECTURE.md has the table. A kind that is
+//! not listed takes the usual rule, and the drift shows when that is wrong.
+
+use netmon_common::Counters;
+
+use super::link::Link;
+
+/// Packets and bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Traffic {
+    /// Number of packets.
+    pub packets: u64,
+    /// Number of bytes.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// What came since `earlier`. Wrapping: the counters of a program never go back, and a
+    /// base may lie "below zero".
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_sub(earlier.packets),
+            bytes: self.bytes.wrapping_sub(earlier.bytes),
+        }
+    }
+
+    /// The sum, wrapping like [`Traffic::since`].
+    #[must_use]
+    pub const fn plus(self, more: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_add(more.packets),
+            bytes: self.bytes.wrapping_add(more.bytes),
+        }
+    }
+}
+
+/// What one packet is for the device's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// What the stack handles; a super-packet is one.
+    Skb,
+    /// What a cable would carry.
+    Wire,
+}
+
+/// How a device counts one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Which count.
+    pub unit: Unit,
+    /// Bytes that the device counts for each packet beyond the packet's length as TC sees it:
+    /// −14 where it leaves out the Ethernet header.
+    pub bytes_per_packet: i64,
+}
+
+impl Rule {
+    const SKB: Self = Self { unit: Unit::Skb, bytes_per_packet: 0 };
+    const WIRE: Self = Self { unit: Unit::Wire, bytes_per_packet: 0 };
+
+    const fn without_ethernet(self) -> Self {
+        Self { bytes_per_packet: -ETHERNET_HEADER, ..self }
+    }
+
+    /// The count in the device's currency.
+    #[must_use]
+    pub const fn apply(self, counted: &Counters) -> Traffic {
+        let (packets, bytes) = match self.unit {
+            Unit::Skb => (counted.packets, counted.bytes),
+            Unit::Wire => (counted.wire_packets(), counted.wire_bytes()),
+        };
+        let adjustment = packets.wrapping_mul(self.bytes_per_packet.cast_unsigned());
+        Traffic { packets, bytes: bytes.wrapping_add(adjustment) }
+    }
+}
+
+/// The rules of both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Received.
+    pub rx: Rule,
+    /// Transmitted.
+    pub tx: Rule,
+}
+
+const ETHERNET_HEADER: i64 = 14;
+/// linux/if_arp.h
+const ARPHRD_LOOPBACK: u16 = 772;
+
+impl Rules {
+    /// The rules of a device.
+    #[must_use]
+    pub fn of(link: &Link) -> Self {
+        let kind = link.kind.as_deref();
+        let mut rules = match kind {
+            _ if link.hardware_type == ARPHRD_LOOPBACK => {
+                Self { rx: Rule::SKB.without_ethernet(), tx: Rule::SKB.without_ethernet() }
+            }
+            // net/bridge: received after the header is pulled, transmitted before.
+            Some("bridge") => Self { rx: Rule::SKB.without_ethernet(), tx: Rule::SKB },
+            Some("vxlan") => Self {
+                rx: Rule::SKB.without_ethernet(),
+                tx: Rule { unit: Unit::Skb, bytes_per_packet: ETHERNET_HEADER },
+            },
+            // drivers/net/veth.c: with NAPI the receiving end counts after eth_type_trans.
+            Some("veth") if link.native_xdp || link.offloads.gro == Some(true) => {
+                Self { rx: Rule::WIRE.without_ethernet(), tx: Rule::SKB }
+            }
+            Some(_) => Self { rx: Rule::SKB, tx: Rule::SKB },
+            None => match link.bus.as_deref() {
+                Some("virtio" | "xen") => Self { rx: Rule::SKB, tx: Rule::SKB },
+                // Cards count frames (read in mlx5, ixgbe and ice; not measured here).
+                _ => Self { rx: Rule::WIRE, tx: Rule::WIRE },
+            },
+        };
+        if link.offloads.tso == Some(false) {
+            // The stack cuts super-packets before the driver sees them.
+            rules.tx.unit = Unit::Wire;
+        }
+        rules
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::link::{IfIndex, LinkState, Offloads};
+
+    fn link(kind: Option<&str>, bus: Option<&str>) -> Link {
+        Link {
+            ifindex: IfIndex(2),
+            name: "x0".into(),
+            altnames: Vec::new(),
+            hardware_type: 1,
+            kind: kind.map(str::to_owned),
+            bus: bus.map(str::to_owned),
+            permanent_address: None,
+            admin_up: true,
+            native_xdp: false,
+            state: LinkState::default(),
+            offloads: Offloads { gro: Some(false), tso: Some(true) },
+        }
+    }
+
+    // Ten packets handed over, three of them super-packets that make 27 more on the wire.
+    const COUNTED: Counters =
+        Counters { packets: 10, bytes: 40_000, extra_packets: 27, extra_bytes: 1_782 };
+
+    #[test]
+    fn each_kind_counts_its_own_way() {
+        let loopback = Link { hardware_type: ARPHRD_LOOPBACK, ..link(None, None) };
+        let veth_gro = Link {
+            offloads: Offloads { gro: Some(true), tso: Some(true) },
+            ..link(Some("veth"), None)
+        };
+        let veth_xdp = Link { native_xdp: true, ..link(Some("veth"), None) };
+        let tap = Link {
+            offloads: Offloads { gro: Some(true), tso: Some(false) },
+            ..link(Some("tun"), None)
+        };
+        let skb = (10, 40_000);
+        let wire = (37, 41_782);
+        let cases = [
+            ("veth", link(Some("veth"), None), skb, skb),
+            ("veth with GRO", veth_gro, (37, 41_782 - 37 * 14), skb),
+            ("veth with XDP", veth_xdp, (37, 41_782 - 37 * 14), skb),
+            ("macvlan", link(Some("macvlan"), None), skb, skb),
+            ("lo", loopback, (10, 39_860), (10, 39_860)),
+            ("bridge", link(Some("bridge"), None), (10, 39_860), skb),
+            ("vxlan", link(Some("vxlan"), None), (10, 39_860), (10, 40_140)),
+            ("tap", tap, skb, wire),
+            ("virtio", link(None, Some("virtio")), skb, skb),
+            ("hardware", link(None, Some("pci")), wire, wire),
+        ];
+        for (name, link, rx, tx) in cases {
+            let rules = Rules::of(&link);
+            let of = |rule: Rule| {
+                let Traffic { packets, bytes } = rule.apply(&COUNTED);
+                (packets, bytes)
+            };
+            assert_eq!(of(rules.rx), rx, "{name} rx");
+            assert_eq!(of(rules.tx), tx, "{name} tx");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Something that happened to an interface, for people and for JSON.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What kind of thing happened. The names are stable: JSON shows them in snake case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// It is now known what counts the interface.
+    Counting,
+    /// The interface was removed.
+    Gone,
+    /// It is there again (re-created or re-plugged).
+    Back,
+    /// It came while netmon ran and is wanted.
+    Appeared,
+    /// Its name changed.
+    Renamed,
+    /// Recovery is about to set it up.
+    SetUp,
+    /// Setting it up failed.
+    SetUpFailed,
+    /// It is operational again after it was not.
+    Up,
+    /// It was operational and is not any more.
+    Down,
+    /// It is up but has no carrier: nothing that software can set.
+    NoCarrier,
+    /// Something that netmon itself could not do.
+    Warning,
+}
+
+impl EventKind {
+    /// Whether `-q` still shows it.
+    #[must_use]
+    pub const fn is_warning(self) -> bool {
+        matches!(self, Self::SetUpFailed | Self::NoCarrier | Self::Warning)
+    }
+}
+
+/// One event. `interface` is the name at that time.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Event {
+    /// The interface, or `None` when it concerns netmon itself.
+    pub interface: Option<Arc<str>>,
+    /// Its kind.
+    pub kind: EventKind,
+    /// One line for people, without the interface's name.
+    pub message: String,
+}
+
+impl Event {
+    /// An event of an interface.
+    pub fn of(interface: &Arc<str>, kind: EventKind, message: impl Into<String>) -> Self {
+        Self { interface: Some(Arc::clone(interface)), kind, message: message.into() }
+    }
+
+    /// An event of netmon itself.
+    pub fn own(kind: EventKind, message: impl Into<String>) -> Self {
+        Self { interface: None, kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.interface.as_deref().unwrap_or("netmon");
+        write!(f, "{name}: {}", self.message)
+    }
+}

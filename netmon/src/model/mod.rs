@@ -1,0 +1,11 @@
+//! Facts about interfaces and what follows from them. Pure: no I/O, no clock of its own,
+//! nothing of the kernel but the layout of the counters.
+
+pub mod accounting;
+pub mod event;
+pub mod link;
+pub mod natural;
+pub mod options;
+pub mod select;
+pub mod snapshot;
+pub mod view;

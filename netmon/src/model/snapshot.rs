@@ -1,0 +1,206 @@
+//! The raw facts of one tick, as the sources gave them. Rates and totals are the view's matter.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use netmon_common::{Counters, SlotCounters};
+
+use super::accounting::{Rules, Traffic};
+use super::link::{IfIndex, LinkState};
+
+/// The kernel's own counters of one direction. `None`: could not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceCounters {
+    /// `rx_packets`, `tx_packets`.
+    pub packets: Option<u64>,
+    /// `rx_bytes`, `tx_bytes`.
+    pub bytes: Option<u64>,
+    /// `rx_errors`, `tx_errors`.
+    pub errors: Option<u64>,
+    /// `rx_dropped`, `tx_dropped`.
+    pub dropped: Option<u64>,
+}
+
+impl DeviceCounters {
+    /// Packets and bytes, where both are known.
+    #[must_use]
+    pub const fn traffic(&self) -> Option<Traffic> {
+        match (self.packets, self.bytes) {
+            (Some(packets), Some(bytes)) => Some(Traffic { packets, bytes }),
+            _ => None,
+        }
+    }
+}
+
+/// The kernel's own counters of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceStats {
+    /// Received.
+    pub rx: DeviceCounters,
+    /// Transmitted.
+    pub tx: DeviceCounters,
+}
+
+/// What the programs have counted for an interface, and where that began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Now.
+    pub now: SlotCounters,
+    /// When counting began (slots are used again, so this is not always zero).
+    pub first: SlotCounters,
+    /// Where the report's totals stood at a moment, and the counters at that same moment.
+    pub base: Base,
+    /// How the device counts.
+    pub rules: Rules,
+}
+
+/// A moment at which the report's totals and the programs' counters are both known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Totals, received.
+    pub rx: Traffic,
+    /// Totals, transmitted.
+    pub tx: Traffic,
+    /// The programs' counters.
+    pub counters: SlotCounters,
+}
+
+/// One direction of [`Counted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountedDirection {
+    /// The report's total: base plus what came since, in the device's currency.
+    pub total: Traffic,
+    /// Since counting began, as the stack handles packets.
+    pub skb: Traffic,
+    /// Since counting began, as a cable carries them.
+    pub wire: Traffic,
+}
+
+impl Counted {
+    /// Received.
+    #[must_use]
+    pub fn rx(&self) -> CountedDirection {
+        let Base { rx, tx: _, counters } = &self.base;
+        direction(&self.now.rx, &self.first.rx, &counters.rx, *rx, |c| self.rules.rx.apply(c))
+    }
+
+    /// Transmitted.
+    #[must_use]
+    pub fn tx(&self) -> CountedDirection {
+        let Base { rx: _, tx, counters } = &self.base;
+        direction(&self.now.tx, &self.first.tx, &counters.tx, *tx, |c| self.rules.tx.apply(c))
+    }
+}
+
+fn direction(
+    now: &Counters,
+    first: &Counters,
+    at_base: &Counters,
+    base: Traffic,
+    rule: impl Fn(&Counters) -> Traffic,
+) -> CountedDirection {
+    let skb = |c: &Counters| Traffic { packets: c.packets, bytes: c.bytes };
+    let wire = |c: &Counters| Traffic { packets: c.wire_packets(), bytes: c.wire_bytes() };
+    CountedDirection {
+        total: base.plus(rule(now).since(rule(at_base))),
+        skb: skb(now).since(skb(first)),
+        wire: wire(now).since(wire(first)),
+    }
+}
+
+/// What gives an interface's packets and bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The programs in the kernel.
+    Ebpf,
+    /// The kernel's own counters over netlink: the programs are not attached yet.
+    Kernel,
+    /// The kernel's own counters in sysfs.
+    Sysfs,
+}
+
+/// The facts of one interface.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InterfaceFacts {
+    /// Which of the watched interfaces; the same for as long as netmon runs.
+    pub key: u32,
+    /// Its number; `None` when it does not exist now.
+    pub ifindex: Option<IfIndex>,
+    /// Its name now, or the last one.
+    pub name: Arc<str>,
+    /// `IFF_UP`.
+    pub admin_up: Option<bool>,
+    /// Its state.
+    pub state: LinkState,
+    /// What gives packets and bytes.
+    pub source: Source,
+    /// What counts it, in words (`TCX in+out`).
+    pub hook: Arc<str>,
+    /// The kernel's own counters.
+    pub device: DeviceStats,
+    /// What the programs counted.
+    pub counted: Option<Counted>,
+    /// Whether this tick is one at which the interface is reported.
+    pub due: bool,
+}
+
+/// All facts of a tick, in the order of the report.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Number of the tick, from 1.
+    pub tick: u64,
+    /// When, for differences.
+    pub at: Instant,
+    /// When, for people.
+    pub time: SystemTime,
+    /// The interfaces.
+    pub interfaces: Vec<InterfaceFacts>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::accounting::{Rule, Unit};
+
+    fn counters(packets: u64, bytes: u64, extra_packets: u64, extra_bytes: u64) -> Counters {
+        Counters { packets, bytes, extra_packets, extra_bytes }
+    }
+
+    #[test]
+    fn totals_go_on_from_the_kernels() {
+        let wire = Rule { unit: Unit::Wire, bytes_per_packet: -14 };
+        let skb = Rule { unit: Unit::Skb, bytes_per_packet: 0 };
+        let first = SlotCounters { rx: counters(5, 500, 0, 0), tx: counters(1, 60, 0, 0) };
+        let base = Base {
+            rx: Traffic { packets: 1_000, bytes: 90_000 },
+            tx: Traffic { packets: 2, bytes: 200 },
+            counters: first,
+        };
+        let now = SlotCounters { rx: counters(15, 10_500, 4, 264), tx: counters(4, 360, 7, 70) };
+        let counted = Counted { now, first, base, rules: Rules { rx: wire, tx: skb } };
+        assert_eq!(
+            counted.rx(),
+            CountedDirection {
+                total: Traffic { packets: 1_014, bytes: 90_000 + 10_264 - 14 * 14 },
+                skb: Traffic { packets: 10, bytes: 10_000 },
+                wire: Traffic { packets: 14, bytes: 10_264 },
+            }
+        );
+        assert_eq!(counted.tx().total, Traffic { packets: 5, bytes: 500 });
+        assert_eq!(counted.tx().wire, Traffic { packets: 10, bytes: 370 });
+    }
+
+    #[test]
+    fn a_base_below_what_was_counted_is_right() {
+        // The device's counters were reset to zero, and then a base was taken.
+        let rules = Rules {
+            rx: Rule { unit: Unit::Skb, bytes_per_packet: -14 },
+            tx: Rule { unit: Unit::Skb, bytes_per_packet: 0 },
+        };
+        let seen = SlotCounters { rx: counters(900, 90_000, 0, 0), ..SlotCounters::default() };
+        let base = Base { counters: seen, ..Base::default() };
+        let counted = Counted { now: seen, first: SlotCounters::default(), base, rules };
+        assert_eq!(counted.rx().total, Traffic::default());
+    }
+}
