@@ -1,0 +1,224 @@
+//! Attaches the programs to one interface: which hooks, in which order, and what to fall back
+//! to. Another's program is never replaced. What is attached is owned by [`Attachment`]: when
+//! that is dropped, or the process dies, it is gone (clsact: see [`super::clsact`]).
+
+use std::fmt;
+
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramError, TcAttachType, XdpMode};
+use aya::util::KernelVersion;
+use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM};
+
+use super::clsact::Clsact;
+use super::errors::{errno, one_line};
+use super::object::Programs;
+use crate::model::link::IfIndex;
+use crate::model::options::Hook;
+
+/// What counts a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tcx,
+    Clsact,
+    XdpNative,
+    XdpGeneric,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcx => "TCX",
+            Self::Clsact => "clsact",
+            Self::XdpNative => "XDP native",
+            Self::XdpGeneric => "XDP generic",
+        })
+    }
+}
+
+#[expect(dead_code, reason = "links are held to be dropped")]
+enum Link {
+    Tc(SchedClassifierLink),
+    Xdp(XdpLink),
+}
+
+/// What is attached to an interface. Dropping it detaches.
+pub struct Attachment {
+    ifindex: IfIndex,
+    rx: (Kind, Link),
+    tx: (Kind, Link),
+    made_clsact: bool,
+    note: Option<String>,
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.rx.0, self.tx.0) {
+            (rx, tx) if rx == tx => write!(f, "{rx} in+out")?,
+            (rx, tx) => write!(f, "{rx} in, {tx} out")?,
+        }
+        match &self.note {
+            Some(note) => write!(f, " ({note})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Attachment {
+    /// Whether a native XDP program of ours is attached, which can take a card's link down for
+    /// some seconds.
+    #[must_use]
+    pub fn is_native_xdp(&self) -> bool {
+        self.rx.0 == Kind::XdpNative
+    }
+
+    /// Detaches, and removes the clsact qdisc if it was made for this and nobody uses it.
+    pub fn detach(self, clsact: &mut Option<Clsact>) {
+        let Self { ifindex, rx, tx, made_clsact, note: _ } = self;
+        drop((rx, tx));
+        if made_clsact && let Some(clsact) = clsact {
+            clsact.remove_if_empty(ifindex);
+        }
+    }
+}
+
+/// Attaches both directions, or nothing.
+///
+/// # Errors
+/// In words for people, when there is no hook that can be used.
+pub fn attach(
+    programs: &mut Programs,
+    clsact: &mut Option<Clsact>,
+    ifindex: IfIndex,
+    hook: Hook,
+) -> Result<Attachment, String> {
+    let name = crate::sources::netlink::ethtool::name_of(ifindex)
+        .ok_or_else(|| "it was removed before the programs were attached".to_owned())?;
+    let (xdp, note) = match attach_xdp(programs, ifindex, hook) {
+        Ok(xdp) => (xdp, None),
+        Err(why) => (None, Some(why)),
+    };
+    let mut tc = TcAttacher { programs, clsact, ifindex, name: &name, hook, made_clsact: false };
+    let rx = match xdp {
+        Some(xdp) => Ok(xdp),
+        None => tc.attach(INGRESS_PROGRAM, TcAttachType::Ingress),
+    };
+    let both = rx.and_then(|rx| Ok((rx, tc.attach(EGRESS_PROGRAM, TcAttachType::Egress)?)));
+    let made_clsact = tc.made_clsact;
+    match both {
+        Ok((rx, tx)) => Ok(Attachment { ifindex, rx, tx, made_clsact, note }),
+        Err(error) => {
+            if made_clsact && let Some(clsact) = clsact {
+                clsact.remove_if_empty(ifindex);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// `Ok(None)`: not asked for. An error is the reason to fall back to TC, in words.
+fn attach_xdp(
+    programs: &mut Programs,
+    ifindex: IfIndex,
+    hook: Hook,
+) -> Result<Option<(Kind, Link)>, String> {
+    let (kind, mode) = match hook {
+        Hook::Xdp => (Kind::XdpNative, XdpMode::Driver),
+        Hook::XdpGeneric => (Kind::XdpGeneric, XdpMode::Skb),
+        Hook::Auto | Hook::Tc | Hook::Clsact => return Ok(None),
+    };
+    if let Some(why) = &programs.no_xdp {
+        return Err(why.clone());
+    }
+    let why = |error: &ProgramError| format!("not {kind}: {}", xdp_refusal(error));
+    let program = programs.xdp().map_err(|error| why(&error))?;
+    let id = program.attach_to_if_index(ifindex.0, mode).map_err(|error| why(&error))?;
+    let link = program.take_link(id).map_err(|error| why(&error))?;
+    Ok(Some((kind, Link::Xdp(link))))
+}
+
+fn xdp_refusal(error: &ProgramError) -> String {
+    match errno(error) {
+        Some(libc::EBUSY) => "another XDP program is attached, which is left alone".to_owned(),
+        Some(libc::EEXIST) => {
+            "another XDP program is attached in another mode, which is left alone".to_owned()
+        }
+        Some(libc::EOPNOTSUPP) => "the driver has none".to_owned(),
+        _ => one_line(error),
+    }
+}
+
+struct TcAttacher<'a> {
+    programs: &'a mut Programs,
+    clsact: &'a mut Option<Clsact>,
+    ifindex: IfIndex,
+    name: &'a str,
+    hook: Hook,
+    made_clsact: bool,
+}
+
+impl TcAttacher<'_> {
+    fn attach(&mut self, program: &str, direction: TcAttachType) -> Result<(Kind, Link), String> {
+        if self.hook != Hook::Clsact && has_tcx() {
+            match self.attach_tcx(program, direction) {
+                Err(error) if matches!(errno(&error), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {}
+                result => return result.map_err(|error| format!("TCX: {}", one_line(&error))),
+            }
+        }
+        self.attach_clsact(program, direction).map_err(|error| format!("clsact: {error}"))
+    }
+
+    /// First on the way in, so that packets are counted before another program drops them, as
+    /// the device's own counters do; last on the way out, for the same reason.
+    fn attach_tcx(
+        &mut self,
+        program: &str,
+        direction: TcAttachType,
+    ) -> Result<(Kind, Link), ProgramError> {
+        let order = match direction {
+            TcAttachType::Ingress => LinkOrder::first(),
+            _ => LinkOrder::last(),
+        };
+        let link = self.attach_as(program, direction, TcAttachOptions::TcxOrder(order))?;
+        Ok((Kind::Tcx, link))
+    }
+
+    fn attach_clsact(
+        &mut self,
+        program: &str,
+        direction: TcAttachType,
+    ) -> Result<(Kind, Link), String> {
+        let clsact = match self.clsact {
+            Some(clsact) => clsact,
+            None => self.clsact.insert(Clsact::new().map_err(|error| one_line(&error))?),
+        };
+        self.made_clsact |= clsact.ensure(self.ifindex).map_err(|error| one_line(&error))?;
+        let options = NlOptions {
+            priority: 0,
+            handle: TcHandle::from(Clsact::filter_handle(self.made_clsact)),
+            classid: None,
+        };
+        let link = self
+            .attach_as(program, direction, TcAttachOptions::Netlink(options))
+            .map_err(|error| one_line(&error))?;
+        Ok((Kind::Clsact, link))
+    }
+
+    fn attach_as(
+        &mut self,
+        program: &str,
+        direction: TcAttachType,
+        options: TcAttachOptions,
+    ) -> Result<Link, ProgramError> {
+        let program = self.programs.classifier(program)?;
+        let id = program.attach_with_options(self.name, direction, options)?;
+        Ok(Link::Tc(program.take_link(id)?))
+    }
+}
+
+/// TCX links came with Linux 6.6.
+#[must_use]
+pub fn has_tcx() -> bool {
+    KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(6, 6, 0))
+}

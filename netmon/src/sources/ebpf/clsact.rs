@@ -1,0 +1,246 @@
+//! The way before TCX: a clsact qdisc with bpf filters, over rtnetlink (tc-bpf(8)).
+//!
+//! Filters outlive their process. So each of ours carries in its handle the process id that put
+//! it there, and whether that process made the qdisc; a filter with our program's name whose
+//! process is gone is removed at the next start, and the qdisc with it when we made it and
+//! nobody else uses it. A living netmon's filters are left alone.
+
+use std::collections::HashSet;
+
+use futures_util::{StreamExt, TryStreamExt};
+use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM};
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+use rtnetlink::{Error, Handle};
+use tokio::runtime::Runtime;
+
+use crate::model::link::IfIndex;
+
+/// Process ids are below 2^22 (linux/threads.h, `PID_MAX_LIMIT`).
+const PROCESS_MASK: u32 = (1 << 22) - 1;
+/// In a filter's handle: its process has made the clsact qdisc.
+const MADE_QDISC: u32 = 1 << 30;
+const CLSACT: &str = "clsact";
+const BOTH: [TcHandle; 2] = [
+    TcHandle { major: 0xffff, minor: TcHandle::MIN_INGRESS },
+    TcHandle { major: 0xffff, minor: TcHandle::MIN_EGRESS },
+];
+
+/// A connection for filters and qdiscs.
+pub struct Clsact {
+    runtime: Runtime,
+    handle: Handle,
+}
+
+/// A filter, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Filter {
+    parent: TcHandle,
+    handle: u32,
+    info: u32,
+    program: Option<String>,
+}
+
+impl Filter {
+    fn read(message: &TcMessage) -> Option<Self> {
+        let header = &message.header;
+        let handle = u32::from(header.handle);
+        let program = message.attributes.iter().find_map(|attribute| match attribute {
+            TcAttribute::Options(options) => options.iter().find_map(|option| match option {
+                TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => Some(name.clone()),
+                _ => None,
+            }),
+            _ => None,
+        });
+        // The kernel also lists the chain's head, with handle 0, for each priority.
+        (handle != 0).then_some(Self { parent: header.parent, handle, info: header.info, program })
+    }
+
+    fn is_ours(&self) -> bool {
+        self.program.as_deref().is_some_and(|program| {
+            // The kernel keeps the name as it was given; some tools show 15 bytes of it.
+            [INGRESS_PROGRAM, EGRESS_PROGRAM].iter().any(|ours| program == *ours)
+        })
+    }
+
+    /// Of ours, and its process is not among the living.
+    fn is_stale(&self, alive: impl Fn(u32) -> bool) -> bool {
+        self.is_ours() && !alive(self.handle & PROCESS_MASK)
+    }
+}
+
+impl Clsact {
+    /// Connects in the current network namespace.
+    ///
+    /// # Errors
+    /// Those of the sockets.
+    pub fn new() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let entered = runtime.enter();
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        drop(entered);
+        runtime.spawn(connection);
+        Ok(Self { runtime, handle })
+    }
+
+    /// The handle of this process's filters.
+    pub(super) fn filter_handle(made_qdisc: bool) -> u32 {
+        let process = std::process::id() & PROCESS_MASK;
+        if made_qdisc { process | MADE_QDISC } else { process }
+    }
+
+    /// Makes sure that the interface has a clsact qdisc. `true`: it was made now.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn ensure(&mut self, ifindex: IfIndex) -> Result<bool, Error> {
+        let handle = self.handle.clone();
+        let mut message = qdisc(ifindex);
+        message.attributes.push(TcAttribute::Kind(CLSACT.to_owned()));
+        let message = RouteNetlinkMessage::NewQueueDiscipline(message);
+        match self.runtime.block_on(request(&handle, message, NLM_F_CREATE | NLM_F_EXCL)) {
+            Ok(()) => Ok(true),
+            Err(Error::NetlinkError(answer)) if answer.raw_code() == -libc::EEXIST => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the qdisc when no filter is left in it.
+    pub fn remove_if_empty(&mut self, ifindex: IfIndex) {
+        let handle = self.handle.clone();
+        self.runtime.block_on(async {
+            if filters(&handle, ifindex).await.is_empty() {
+                remove_qdisc(&handle, ifindex).await;
+            }
+        });
+    }
+
+    /// Removes what dead processes of ours have left on an interface; says how many filters.
+    pub fn sweep(&mut self, ifindex: IfIndex) -> usize {
+        let handle = self.handle.clone();
+        self.runtime.block_on(sweep(&handle, ifindex))
+    }
+}
+
+async fn sweep(handle: &Handle, ifindex: IfIndex) -> usize {
+    let alive: HashSet<u32> = living_netmons();
+    let (stale, kept): (Vec<_>, Vec<_>) = filters(handle, ifindex)
+        .await
+        .into_iter()
+        .partition(|filter| filter.is_stale(|process| alive.contains(&process)));
+    for filter in &stale {
+        remove_filter(handle, ifindex, filter).await;
+    }
+    if kept.is_empty() && stale.iter().any(|filter| filter.handle & MADE_QDISC != 0) {
+        remove_qdisc(handle, ifindex).await;
+    }
+    stale.len()
+}
+
+/// The processes that may own a filter: those with our executable's name, this one included.
+fn living_netmons() -> HashSet<u32> {
+    let own = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return HashSet::new();
+    };
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|process| {
+            std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == own)
+        })
+        .collect()
+}
+
+/// All filters of both directions; none where there is no clsact qdisc.
+async fn filters(handle: &Handle, ifindex: IfIndex) -> Vec<Filter> {
+    let mut found = Vec::new();
+    for parent in BOTH {
+        let request = handle.traffic_filter(index(ifindex)).get();
+        let request = if parent == BOTH[0] { request.ingress() } else { request.egress() };
+        let mut answers = std::pin::pin!(request.execute());
+        while let Ok(Some(message)) = answers.try_next().await {
+            found.extend(Filter::read(&message).map(|filter| Filter { parent, ..filter }));
+        }
+    }
+    found
+}
+
+async fn remove_filter(handle: &Handle, ifindex: IfIndex, filter: &Filter) {
+    let mut message = TcMessage::with_index(index(ifindex));
+    message.header.parent = filter.parent;
+    message.header.handle = TcHandle::from(filter.handle);
+    message.header.info = filter.info;
+    message.attributes.push(TcAttribute::Kind("bpf".to_owned()));
+    let message = RouteNetlinkMessage::DelTrafficFilter(message);
+    if let Err(error) = request(handle, message, 0).await {
+        tracing::debug!("cannot remove a stale filter: {error}");
+    }
+}
+
+async fn remove_qdisc(handle: &Handle, ifindex: IfIndex) {
+    let message = RouteNetlinkMessage::DelQueueDiscipline(qdisc(ifindex));
+    if let Err(error) = request(handle, message, 0).await {
+        tracing::debug!("cannot remove the clsact qdisc: {error}");
+    }
+}
+
+/// The one place that a clsact qdisc can have.
+fn qdisc(ifindex: IfIndex) -> TcMessage {
+    let mut message = TcMessage::with_index(index(ifindex));
+    message.header.parent = TcHandle::CLSACT;
+    message.header.handle = TcHandle { major: 0xffff, minor: 0 };
+    message
+}
+
+async fn request(handle: &Handle, message: RouteNetlinkMessage, flags: u16) -> Result<(), Error> {
+    let mut message = NetlinkMessage::from(message);
+    message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    let mut answers = handle.clone().request(message)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(error) = answer.payload
+            && error.code.is_some()
+        {
+            return Err(Error::NetlinkError(error));
+        }
+    }
+    Ok(())
+}
+
+const fn index(ifindex: IfIndex) -> i32 {
+    ifindex.0.cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(program: Option<&str>, handle: u32) -> Filter {
+        Filter { parent: BOTH[0], handle, info: 0, program: program.map(str::to_owned) }
+    }
+
+    #[test]
+    fn only_filters_of_dead_processes_of_ours_are_stale() {
+        let alive = |process: u32| process == 77;
+        let cases = [
+            (filter(Some(INGRESS_PROGRAM), 78), true),
+            (filter(Some(EGRESS_PROGRAM), 78 | MADE_QDISC), true),
+            (filter(Some(EGRESS_PROGRAM), 77 | MADE_QDISC), false),
+            (filter(Some("somebody_else"), 78), false),
+            (filter(None, 78), false),
+        ];
+        for (filter, stale) in cases {
+            assert_eq!(filter.is_stale(alive), stale, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_says_whose_it_is() {
+        let handle = Clsact::filter_handle(true);
+        assert_eq!(handle & PROCESS_MASK, std::process::id());
+        assert_ne!(handle & MADE_QDISC, 0);
+        assert!(living_netmons().contains(&std::process::id()));
+    }
+}

@@ -1,0 +1,15 @@
+//! The programs in the kernel: loading them, attaching them to interfaces, reading what they
+//! counted. Least kernel: 5.8 (clsact), 6.6 (TCX), 5.18 (XDP). Needs CAP_BPF and CAP_NET_ADMIN
+//! to start; reading needs only the map's descriptor (and CAP_BPF before Linux 5.19).
+//!
+//! [`object::load`] gives the pieces: [`counters::CounterReader`] stays with the tick,
+//! [`attacher::Attacher`] goes into a thread of its own, because attaching waits for the kernel
+//! (about 12 ms each) and the tick does not wait for anything.
+
+pub mod attach;
+pub mod attacher;
+pub mod clsact;
+pub mod counters;
+pub mod errors;
+pub mod object;
+pub mod slots;

@@ -1,0 +1,5 @@
+//! Where facts come from. Sources know the model and nothing of each other or of the sinks.
+
+pub mod ebpf;
+pub mod netlink;
+pub mod sysfs;

@@ -1,0 +1,74 @@
+//! Two questions to a driver, by the ethtool ioctl (man 7 netdevice; linux/ethtool.h). No
+//! privilege needed. A driver that does not answer gives `None`.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::model::link::Offloads;
+
+const ETHTOOL_GTSO: u32 = 0x1e;
+const ETHTOOL_GGRO: u32 = 0x2b;
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    data: u32,
+}
+
+/// A socket to ask through.
+#[derive(Debug)]
+pub struct Ethtool(OwnedFd);
+
+impl Ethtool {
+    /// Opens the socket in the current network namespace.
+    ///
+    /// # Errors
+    /// Those of socket(2).
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the result is checked.
+        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new and nobody else's.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The offloads that decide what the device's counters count.
+    #[must_use]
+    pub fn offloads(&self, name: &str) -> Offloads {
+        Offloads { gro: self.ask(name, ETHTOOL_GGRO), tso: self.ask(name, ETHTOOL_GTSO) }
+    }
+
+    fn ask(&self, name: &str, command: u32) -> Option<bool> {
+        let mut value = EthtoolValue { command, data: 0 };
+        // SAFETY: all zeroes is a valid ifreq.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        if name.len() >= request.ifr_name.len() {
+            return None;
+        }
+        for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+            *to = from.cast_signed();
+        }
+        request.ifr_ifru.ifru_data = (&raw mut value).cast();
+        // SAFETY: the name is terminated, and the kernel writes one ethtool_value.
+        let result =
+            unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+        (result == 0).then_some(value.data != 0)
+    }
+}
+
+/// The current name of an interface (`if_indextoname(3)`); `None` when it is gone.
+#[must_use]
+pub fn name_of(ifindex: crate::model::link::IfIndex) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the size that the function asks for.
+    let found = unsafe { libc::if_indextoname(ifindex.0, name.as_mut_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    let bytes: Vec<u8> =
+        name.iter().take_while(|byte| **byte != 0).map(|byte| byte.cast_unsigned()).collect();
+    String::from_utf8(bytes).ok()
+}

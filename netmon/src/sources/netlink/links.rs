@@ -1,0 +1,186 @@
+//! The interfaces of this network namespace, and the news about them, through the crate
+//! rtnetlink (`RTM_GETLINK`, group `RTNLGRP_LINK`).
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::link::{
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop, State, XdpAttached,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::sys::AsyncSocket as _;
+use rtnetlink::{Handle, MulticastGroup};
+
+use super::ethtool::Ethtool;
+use crate::model::link::{IfIndex, Link, LinkState, Offloads, OperState};
+
+/// Room for the news of some thousand interfaces that change at once. The kernel caps it at
+/// net.core.rmem_max; what does not fit is told as [`LinkNews::Lost`].
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Why the interfaces cannot be known.
+#[derive(Debug, thiserror::Error)]
+pub enum LinksError {
+    /// No netlink socket.
+    #[error("cannot open a netlink socket: {0}")]
+    Socket(#[from] std::io::Error),
+    /// The list could not be read.
+    #[error("cannot list the interfaces (RTM_GETLINK): {0}")]
+    Dump(rtnetlink::Error),
+}
+
+/// What became of an interface.
+#[derive(Debug)]
+pub enum LinkNews {
+    /// It is new, or something of it changed.
+    Is(Link),
+    /// It is gone (removed, or moved to another namespace).
+    Gone(IfIndex),
+    /// Too much happened at once and some of it is lost: list the interfaces again.
+    Lost,
+}
+
+type Messages = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNetlinkMessage>>;
+
+/// The connection.
+pub struct Links {
+    handle: Handle,
+    messages: Messages,
+    ethtool: Ethtool,
+}
+
+impl Links {
+    /// Connects and subscribes; from now on no news is missed. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When no netlink socket can be had.
+    pub fn connect() -> Result<Self, LinksError> {
+        let (mut connection, handle, messages) =
+            rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
+        let socket = connection.socket_mut().socket_mut();
+        if let Err(error) = socket.set_rx_buf_sz(RECEIVE_BUFFER as libc::c_int) {
+            tracing::debug!("netlink receive buffer stays as it is: {error}");
+        }
+        tokio::spawn(connection);
+        let messages = messages.map(|(message, _)| message).boxed();
+        Ok(Self { handle, messages, ethtool: Ethtool::new()? })
+    }
+
+    /// For requests of others over the same connection.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// All interfaces that exist now.
+    ///
+    /// # Errors
+    /// When the kernel refuses the dump.
+    pub async fn list(&self) -> Result<Vec<Link>, LinksError> {
+        let mut dump = std::pin::pin!(self.handle.link().get().execute());
+        let mut links = Vec::new();
+        while let Some(message) = dump.try_next().await.map_err(LinksError::Dump)? {
+            links.extend(self.link(message));
+        }
+        Ok(links)
+    }
+
+    /// The next news. `None`: the connection has ended.
+    pub async fn news(&mut self) -> Option<LinkNews> {
+        loop {
+            match self.messages.next().await?.payload {
+                NetlinkPayload::Overrun(_) => return Some(LinkNews::Lost),
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
+                    if let Some(link) = self.link(message) {
+                        return Some(LinkNews::Is(link));
+                    }
+                }
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => {
+                    // With AF_BRIDGE only a port has left its bridge.
+                    if message.header.interface_family == AddressFamily::Unspec {
+                        return Some(LinkNews::Gone(IfIndex(message.header.index)));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn link(&self, message: LinkMessage) -> Option<Link> {
+        let mut link = describe(message)?;
+        link.offloads = self.ethtool.offloads(&link.name);
+        Some(link)
+    }
+}
+
+/// Reads a message; `None` when it is not about an interface as a whole.
+fn describe(message: LinkMessage) -> Option<Link> {
+    let LinkMessage { header, attributes, .. } = message;
+    if header.interface_family != AddressFamily::Unspec {
+        return None;
+    }
+    let mut link = Link {
+        ifindex: IfIndex(header.index),
+        name: Arc::from(""),
+        altnames: Vec::new(),
+        hardware_type: header.link_layer_type.into(),
+        kind: None,
+        bus: None,
+        permanent_address: None,
+        admin_up: header.flags.contains(LinkFlags::Up),
+        native_xdp: false,
+        state: LinkState::default(),
+        offloads: Offloads::default(),
+    };
+    for attribute in attributes {
+        take(&mut link, attribute);
+    }
+    (!link.name.is_empty()).then_some(link)
+}
+
+fn take(link: &mut Link, attribute: LinkAttribute) {
+    match attribute {
+        LinkAttribute::IfName(name) => link.name = name.into(),
+        LinkAttribute::PropList(properties) => {
+            link.altnames.extend(properties.into_iter().filter_map(|property| match property {
+                Prop::AltIfName(name) => Some(name),
+                _ => None,
+            }));
+        }
+        LinkAttribute::LinkInfo(infos) => {
+            link.kind = infos.into_iter().find_map(|info| match info {
+                LinkInfo::Kind(kind) => Some(kind.to_string()),
+                _ => None,
+            });
+        }
+        LinkAttribute::ParentDevBusName(bus) => link.bus = Some(bus),
+        LinkAttribute::PermAddress(address) => link.permanent_address = Some(address),
+        LinkAttribute::OperState(state) => link.state.operstate = operstate(state),
+        LinkAttribute::CarrierUpCount(count) => {
+            link.state.carrier_up_count = Some(u64::from(count));
+        }
+        LinkAttribute::CarrierDownCount(count) => {
+            link.state.carrier_down_count = Some(u64::from(count));
+        }
+        LinkAttribute::Xdp(xdp) => {
+            link.native_xdp = xdp.iter().any(|attribute| {
+                matches!(attribute, LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Multiple))
+            });
+        }
+        _ => {}
+    }
+}
+
+const fn operstate(state: State) -> Option<OperState> {
+    Some(match state {
+        State::Unknown => OperState::Unknown,
+        State::NotPresent => OperState::NotPresent,
+        State::Down => OperState::Down,
+        State::LowerLayerDown => OperState::LowerLayerDown,
+        State::Testing => OperState::Testing,
+        State::Dormant => OperState::Dormant,
+        State::Up => OperState::Up,
+        _ => return None,
+    })
+}

@@ -1,0 +1,6 @@
+//! rtnetlink: which interfaces there are, what becomes of them, and the kernel's own counters
+//! in bulk. Nothing here needs a privilege.
+
+pub mod ethtool;
+pub mod links;
+pub mod stats;
