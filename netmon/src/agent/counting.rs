@@ -1,0 +1,232 @@
+//! The sources in use, and what is kept with each watched interface.
+
+use std::sync::Arc;
+
+use aya_log::EbpfLogger;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::config::Settings;
+use crate::model::accounting::{Rules, Traffic};
+use crate::model::link::{IfIndex, Link, LinkState};
+use crate::model::options::{Hook, SourceChoice};
+use crate::model::snapshot::{Base, Counted, DeviceStats, Source};
+use crate::recovery::policy::Policy;
+use crate::sources::ebpf::attach::has_tcx;
+use crate::sources::ebpf::attacher::{Attacher, Outcome};
+use crate::sources::ebpf::counters::CounterReader;
+use crate::sources::ebpf::errors::EbpfUnavailable;
+use crate::sources::ebpf::object::{self, ProgramLog};
+use crate::sources::netlink::stats::StatsReader;
+use crate::sources::sysfs::{InterfaceFiles, Sysfs};
+
+/// Attempts to read both counters while no packet passes.
+const BASE_ATTEMPTS: usize = 8;
+/// linux/if_arp.h: those whose packets begin with an Ethernet header.
+const WITH_ETHERNET_HEADER: [u16; 2] = [1, 772];
+
+/// How an interface's packets and bytes are counted.
+#[derive(Debug)]
+pub(super) enum Method {
+    /// By the kernel, asked over netlink: the programs are not attached yet.
+    Kernel,
+    /// By the programs.
+    Programs {
+        slot: u32,
+        /// What the programs had counted when that began, the totals then, and the rules.
+        counted: Counted,
+    },
+    /// By the kernel, read from sysfs.
+    Sysfs,
+}
+
+impl Method {
+    pub(super) const fn source(&self) -> Source {
+        match self {
+            Self::Kernel => Source::Kernel,
+            Self::Programs { .. } => Source::Ebpf,
+            Self::Sysfs => Source::Sysfs,
+        }
+    }
+}
+
+/// What the agent keeps with a watched interface.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) method: Method,
+    pub(super) hook: Arc<str>,
+    pub(super) files: Option<InterfaceFiles>,
+    pub(super) state: LinkState,
+    /// Something was heard of the interface since its state was read.
+    pub(super) state_is_old: bool,
+    pub(super) device: DeviceStats,
+    pub(super) policy: Policy,
+    pub(super) absence_reported: bool,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            method: Method::Kernel,
+            hook: Arc::from("kernel counters (the programs are being attached)"),
+            files: None,
+            state: LinkState::default(),
+            state_is_old: true,
+            device: DeviceStats::default(),
+            policy: Policy::new(false, false),
+            absence_reported: false,
+        }
+    }
+}
+
+/// The eBPF side.
+pub(super) struct Programs {
+    pub(super) counters: CounterReader,
+    pub(super) attacher: Attacher,
+    pub(super) outcomes: UnboundedReceiver<Outcome>,
+    /// One more than the highest slot that was ever in use.
+    pub(super) slots: u32,
+}
+
+/// The sources in use.
+pub struct Counting {
+    pub(super) programs: Option<Programs>,
+    pub(super) stats: Option<StatsReader>,
+    pub(super) sysfs: Sysfs,
+    /// Why everything is read from sysfs, in a few words.
+    pub(super) only_sysfs: Arc<str>,
+    /// Why eBPF cannot be used.
+    unavailable: Option<EbpfUnavailable>,
+}
+
+impl Counting {
+    /// Loads the programs, if they are wanted and can be had. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When eBPF is insisted on and cannot be had.
+    pub fn start(
+        settings: &Settings,
+        links: &[Link],
+        log: ProgramLog,
+        after_load: impl FnOnce(),
+    ) -> Result<Self, EbpfUnavailable> {
+        let from_sysfs = |unavailable: Option<EbpfUnavailable>| Self {
+            programs: None,
+            stats: None,
+            sysfs: Sysfs::default(),
+            only_sysfs: match unavailable {
+                Some(_) => Arc::from("eBPF cannot be used"),
+                None => Arc::from("as asked for"),
+            },
+            unavailable,
+        };
+        if settings.source == SourceChoice::Sysfs {
+            after_load();
+            return Ok(from_sysfs(None));
+        }
+        let slots = object::slots_for(links.len());
+        let loaded = object::load(slots, log, settings.wants_xdp());
+        after_load();
+        let started = loaded.and_then(|loaded| {
+            let (attacher, outcomes) =
+                Attacher::start(loaded.programs, loaded.slots).map_err(|error| {
+                    EbpfUnavailable::Kernel {
+                        operation: "cannot start a thread",
+                        error: error.to_string(),
+                    }
+                })?;
+            if let Some(logger) = loaded.logger {
+                show_messages(logger);
+            }
+            Ok(Programs { counters: loaded.counters, attacher, outcomes, slots: 1 })
+        });
+        match started {
+            Ok(programs) => {
+                if !has_tcx() || settings.wants_clsact() {
+                    links.iter().for_each(|link| programs.attacher.sweep(link.ifindex));
+                }
+                let stats = StatsReader::new()
+                    .inspect_err(|error| tracing::warn!("no RTM_GETSTATS: {error}"))
+                    .ok();
+                let sysfs = Sysfs::default();
+                let only_sysfs = Arc::from("");
+                Ok(Self { programs: Some(programs), stats, sysfs, only_sysfs, unavailable: None })
+            }
+            Err(error) if settings.source == SourceChoice::Ebpf => Err(error),
+            Err(error) => Ok(from_sysfs(Some(error))),
+        }
+    }
+
+    /// Why eBPF is not used although it was wanted, and what to do about it.
+    #[must_use]
+    pub const fn unavailable(&self) -> Option<&EbpfUnavailable> {
+        self.unavailable.as_ref()
+    }
+
+    /// Asks for an interface to be counted. `false`: nobody to ask.
+    pub(super) fn attach(&self, link: &Link, hook: Hook) -> bool {
+        let Some(programs) = &self.programs else {
+            return false;
+        };
+        let link_header = WITH_ETHERNET_HEADER.contains(&link.hardware_type);
+        programs.attacher.attach(link.ifindex, hook, link_header);
+        true
+    }
+
+    /// Ends the counting of an interface.
+    pub(super) fn detach(&self, ifindex: IfIndex) {
+        if let Some(programs) = &self.programs {
+            programs.attacher.detach(ifindex);
+        }
+    }
+
+    /// Joins what the programs count to what the kernel has counted so far. Both are read while
+    /// no packet passes between, if that can be had in a few attempts; else the packets in
+    /// flight show as drift. `None`: one of them cannot be read.
+    pub(super) fn begin(&mut self, slot: u32, link: &Link) -> Option<Counted> {
+        let programs = self.programs.as_mut()?;
+        let stats = self.stats.as_mut()?;
+        programs.slots = programs.slots.max(slot + 1);
+        let mut counters = programs.counters.read_slot(slot).ok()?;
+        let mut base = None;
+        for _ in 0..BASE_ATTEMPTS {
+            let mut device = DeviceStats::default();
+            let read = stats.read(&[link.ifindex], usize::MAX, |_, found| device = found);
+            let after = programs.counters.read_slot(slot).ok()?;
+            read.ok()?;
+            base =
+                Some(Base { rx: device.rx.traffic()?, tx: device.tx.traffic()?, counters: after });
+            if after == counters {
+                break;
+            }
+            counters = after;
+        }
+        let base = base?;
+        Some(Counted { now: base.counters, first: base.counters, base, rules: Rules::of(link) })
+    }
+}
+
+/// Goes on with the totals as they are under other rules.
+pub(super) fn change_rules(counted: &mut Counted, rules: Rules) {
+    let (rx, tx): (Traffic, Traffic) = (counted.rx().total, counted.tx().total);
+    counted.base = Base { rx, tx, counters: counted.now };
+    counted.rules = rules;
+}
+
+/// Shows the programs' messages as they come, for as long as the runtime lives.
+fn show_messages(logger: EbpfLogger<&'static dyn log::Log>) {
+    // SAFETY: the logger owns its descriptor, always gives the same one, and closes it only
+    // when it is dropped, which AsyncFd does after it has deregistered it.
+    let registered =
+        unsafe { AsyncFd::register_with_interest(logger, tokio::io::Interest::READABLE) };
+    let mut logger = match registered {
+        Ok(logger) => logger,
+        Err(error) => return tracing::debug!("no messages of the programs: {error}"),
+    };
+    tokio::spawn(async move {
+        while let Ok(mut ready) = logger.readable_mut().await {
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
+    });
+}

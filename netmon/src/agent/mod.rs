@@ -1,0 +1,11 @@
+//! The composition root: joins the sources to the sinks, owns the tick, and acts on what comes
+//! in between. The tick is the only clock; it never waits for an interface to be attached, for
+//! a link to be set up, or for a reader of stdout.
+
+mod collect;
+mod counting;
+mod run;
+mod watchlist;
+
+pub use counting::Counting;
+pub use run::{Agent, End, Limits};

@@ -1,0 +1,272 @@
+//! Which interfaces are watched, and what becomes of them: appeared, gone, back, renamed. Pure.
+//!
+//! An interface is the same as before when it has the same ifindex; else, when one of ours is
+//! absent, if it has that one's permanent address or an alternative name; else its name.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::config::{Settings, Wanted};
+use crate::model::link::{IfIndex, Link};
+use crate::model::natural;
+
+/// One watched interface. `T` is what the agent keeps with it.
+#[derive(Debug)]
+pub(super) struct Watched<T> {
+    /// The same for as long as netmon runs.
+    pub(super) key: u32,
+    /// Which selector it is here for: the first key of the order.
+    place: usize,
+    /// Its name now, or the last one.
+    pub(super) name: Arc<str>,
+    /// As it was described last. Gone when `present` is false.
+    pub(super) link: Link,
+    /// Whether it exists.
+    pub(super) present: bool,
+    /// What is wanted of it.
+    pub(super) wanted: Wanted,
+    /// Whether it was asked for by name.
+    pub(super) named: bool,
+    /// The agent's.
+    pub(super) live: T,
+}
+
+/// What became of a watched interface, which is at this place in the list now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is new here.
+    Appeared(usize),
+    /// It was absent; it exists again, with another ifindex.
+    Back(usize),
+    /// It has another name; this was the old one.
+    Renamed(usize, Arc<str>),
+    /// Something else of it may have changed.
+    Altered(usize),
+}
+
+/// The list, in the report's order.
+#[derive(Debug)]
+pub(super) struct Watchlist<T> {
+    items: Vec<Watched<T>>,
+    existing: HashSet<IfIndex>,
+    next_key: u32,
+}
+
+impl<T: Default> Watchlist<T> {
+    /// An empty list.
+    #[must_use]
+    pub(super) fn new() -> Self {
+        Self { items: Vec::new(), existing: HashSet::new(), next_key: 0 }
+    }
+
+    /// All that are watched.
+    #[must_use]
+    pub(super) fn items(&self) -> &[Watched<T>] {
+        &self.items
+    }
+
+    /// All that are watched, to change what the agent keeps with them.
+    pub(super) fn items_mut(&mut self) -> &mut [Watched<T>] {
+        &mut self.items
+    }
+
+    /// How many interfaces there are in the namespace, watched or not.
+    #[must_use]
+    pub(super) fn existing(&self) -> usize {
+        self.existing.len()
+    }
+
+    /// The place of an interface that exists.
+    #[must_use]
+    pub(super) fn find(&self, ifindex: IfIndex) -> Option<usize> {
+        self.items.iter().position(|item| item.present && item.link.ifindex == ifindex)
+    }
+
+    /// Takes in the description of an interface. `None`: it is not wanted.
+    pub(super) fn update(&mut self, link: Link, settings: &Settings) -> Option<Change> {
+        self.existing.insert(link.ifindex);
+        if let Some(at) = self.find(link.ifindex) {
+            return Some(self.alter(at, link));
+        }
+        let selection = &settings.selection;
+        let absent = self.items.iter().position(|item| !item.present && is_same(item, &link));
+        let place = match absent {
+            Some(at) => self.items[at].place,
+            None => selection.place_of(&link)?,
+        };
+        let wanted = settings.wanted(&link);
+        if let Some(at) = absent {
+            let item = &mut self.items[at];
+            item.present = true;
+            item.wanted = wanted;
+            item.name = Arc::clone(&link.name);
+            item.link = link;
+            return Some(Change::Back(self.settle(at)));
+        }
+        let item = Watched {
+            key: self.next_key,
+            place,
+            name: Arc::clone(&link.name),
+            named: selection.is_named(&link),
+            link,
+            present: true,
+            wanted,
+            live: T::default(),
+        };
+        self.next_key += 1;
+        self.items.push(item);
+        Some(Change::Appeared(self.settle(self.items.len() - 1)))
+    }
+
+    /// Takes in that an interface is gone. `None`: it was not watched.
+    pub(super) fn remove(&mut self, ifindex: IfIndex) -> Option<usize> {
+        self.existing.remove(&ifindex);
+        let at = self.find(ifindex)?;
+        self.items[at].present = false;
+        Some(at)
+    }
+
+    /// Those of ours that exist no more, when these do.
+    #[must_use]
+    pub(super) fn missing(&self, links: &[Link]) -> Vec<IfIndex> {
+        let now: HashSet<IfIndex> = links.iter().map(|link| link.ifindex).collect();
+        self.existing.difference(&now).copied().collect()
+    }
+
+    fn alter(&mut self, at: usize, link: Link) -> Change {
+        let item = &mut self.items[at];
+        let old = std::mem::replace(&mut item.link, link);
+        if old.name == item.link.name {
+            return Change::Altered(at);
+        }
+        item.name = Arc::clone(&item.link.name);
+        Change::Renamed(self.settle(at), old.name)
+    }
+
+    /// Moves one to where it belongs in the order.
+    fn settle(&mut self, at: usize) -> usize {
+        let item = self.items.remove(at);
+        let to = self.items.partition_point(|other| {
+            (other.place.cmp(&item.place))
+                .then_with(|| natural::compare(&other.name, &item.name))
+                .is_lt()
+        });
+        self.items.insert(to, item);
+        to
+    }
+}
+
+fn is_same<T>(absent: &Watched<T>, link: &Link) -> bool {
+    let before = &absent.link;
+    let address =
+        before.permanent_address.is_some() && before.permanent_address == link.permanent_address;
+    address
+        || before.name == link.name
+        || before.altnames.iter().any(|name| link.altnames.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layer;
+    use crate::model::link::{LinkState, Offloads};
+
+    fn link(ifindex: u32, name: &str) -> Link {
+        Link {
+            ifindex: IfIndex(ifindex),
+            name: name.into(),
+            altnames: Vec::new(),
+            hardware_type: 1,
+            kind: None,
+            bus: None,
+            permanent_address: None,
+            admin_up: true,
+            native_xdp: false,
+            state: LinkState::default(),
+            offloads: Offloads::default(),
+        }
+    }
+
+    struct Trial {
+        list: Watchlist<()>,
+        settings: Settings,
+    }
+
+    impl Trial {
+        fn new(interfaces: &[&str]) -> Self {
+            let interfaces = interfaces.iter().map(ToString::to_string).collect();
+            let flags = Layer { interfaces, ..Layer::default() };
+            let settings = Layer::settings(flags, Layer::default()).unwrap();
+            Self { list: Watchlist::new(), settings }
+        }
+
+        fn update(&mut self, link: Link) -> Option<Change> {
+            self.list.update(link, &self.settings)
+        }
+
+        fn names(&self) -> Vec<&str> {
+            self.list.items().iter().map(|item| &*item.name).collect()
+        }
+    }
+
+    #[test]
+    fn order_is_as_asked_and_natural_within_a_pattern() {
+        let mut trial = Trial::new(&["wan", "eth*", "lo"]);
+        for (ifindex, name) in [(1, "lo"), (5, "eth10"), (4, "eth2"), (9, "wan"), (7, "other")] {
+            trial.update(link(ifindex, name));
+        }
+        assert_eq!(trial.names(), ["wan", "eth2", "eth10", "lo"]);
+        assert_eq!(trial.list.existing(), 5);
+        assert!(trial.list.items()[0].named && !trial.list.items()[1].named);
+    }
+
+    #[test]
+    fn a_rename_keeps_the_interface_whatever_the_name() {
+        let mut trial = Trial::new(&["eth*"]);
+        trial.update(link(2, "eth0"));
+        trial.update(link(3, "eth1"));
+        let key = trial.list.items()[0].key;
+        let change = trial.update(link(2, "wan9"));
+        assert_eq!(change, Some(Change::Renamed(1, "eth0".into())));
+        assert_eq!(trial.names(), ["eth1", "wan9"]);
+        assert_eq!(trial.list.items()[1].key, key);
+        assert_eq!(trial.update(link(8, "eth0")), Some(Change::Appeared(0)), "another device");
+    }
+
+    #[test]
+    fn gone_and_back_is_the_same_one() {
+        let mut trial = Trial::new(&["eth0"]);
+        trial.update(link(2, "eth0"));
+        assert_eq!(trial.list.remove(IfIndex(2)), Some(0));
+        assert_eq!(trial.list.remove(IfIndex(2)), None);
+        assert!(!trial.list.items()[0].present);
+        assert_eq!(trial.update(link(7, "eth1")), None);
+        assert_eq!(trial.update(link(9, "eth0")), Some(Change::Back(0)));
+        assert_eq!(trial.list.find(IfIndex(9)), Some(0));
+        assert_eq!(trial.list.items()[0].key, 0);
+    }
+
+    #[test]
+    fn a_card_that_returns_under_another_name_is_known_by_its_address() {
+        let mut trial = Trial::new(&["usb0"]);
+        let card = |ifindex, name| Link {
+            permanent_address: Some(vec![2, 0, 0, 0, 0, 1]),
+            ..link(ifindex, name)
+        };
+        trial.update(card(2, "usb0"));
+        trial.list.remove(IfIndex(2));
+        assert_eq!(trial.update(card(3, "eth5")), Some(Change::Back(0)));
+        assert_eq!(trial.names(), ["eth5"]);
+    }
+
+    #[test]
+    fn lost_news_show_as_missing() {
+        let mut trial = Trial::new(&["eth*"]);
+        for ifindex in 2..5 {
+            trial.update(link(ifindex, &format!("eth{ifindex}")));
+        }
+        let mut missing = trial.list.missing(&[link(3, "eth3")]);
+        missing.sort();
+        assert_eq!(missing, [IfIndex(2), IfIndex(4)]);
+    }
+}

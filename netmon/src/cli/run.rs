@@ -1,0 +1,127 @@
+//! `netmon run`: settings, sources, sinks, agent.
+
+use std::io::{BufRead, IsTerminal, stderr, stdin};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use super::Failure;
+use super::args::RunArgs;
+use super::prompt::{self, PromptError};
+use super::signals::Signals;
+use crate::agent::{Agent, Counting, End, Limits};
+use crate::config::{Layer, Settings};
+use crate::model::link::Link;
+use crate::model::select::{Selection, Selector};
+use crate::privileges;
+use crate::sinks::messages::{Messages, Verbosity};
+use crate::sinks::output::Output;
+use crate::sources::ebpf::object::ProgramLog;
+use crate::sources::netlink::links::Links;
+
+/// How long the end waits for stdout to take the last report.
+const LAST_REPORT: Duration = Duration::from_secs(2);
+
+pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, Failure> {
+    let file = match &args.config {
+        Some(path) => Layer::read(path).map_err(Failure::usage)?,
+        None => Layer::default(),
+    };
+    let mut settings = Layer::settings(args.layer(), file).map_err(Failure::usage)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::other)?;
+    let entered = runtime.enter();
+    let links = Links::connect().map_err(Failure::other)?;
+    let existing = runtime.block_on(links.list()).map_err(Failure::other)?;
+    choose(&mut settings, &existing)?;
+
+    let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
+    let mut messages = Messages::start(verbosity, stderr()).map_err(Failure::other)?;
+    for doubled in settings.selection.deduplicate() {
+        messages.say(&format!("'{doubled}' was named more than once; it is watched once"));
+    }
+    let log = match (quiet, verbose) {
+        (true, _) => ProgramLog::Off,
+        (false, 0) => ProgramLog::Warnings,
+        (false, _) => ProgramLog::Debug,
+    };
+    let counting = Counting::start(&settings, &existing, log, || {
+        privileges::drop_all_but(&privileges::WHILE_RUNNING);
+    })
+    .map_err(Failure::other)?;
+    if let Some(why) = counting.unavailable() {
+        messages.say(&format!("counting from sysfs: {why}"));
+    }
+    drop(entered);
+    let limits = Limits { reports: args.count, duration: args.duration };
+    watch(runtime, limits, messages, |messages, output| {
+        Agent::new(settings, links, existing, counting, messages, output)
+    })
+}
+
+fn watch(
+    runtime: Runtime,
+    limits: Limits,
+    messages: Messages,
+    agent: impl FnOnce(Messages, Output) -> Agent,
+) -> Result<ExitCode, Failure> {
+    let output = Output::start(std::io::stdout()).map_err(Failure::other)?;
+    let (end, output, mut messages) = runtime
+        .block_on(async {
+            let mut signals = Signals::new()?;
+            Ok(agent(messages, output).run(limits, signals.first()).await)
+        })
+        .map_err(|error: std::io::Error| Failure::other(error))?;
+    let ended = output.finish(LAST_REPORT);
+    if ended.skipped > 0 {
+        let (skipped, what) = (ended.skipped, "reports were not written: stdout was blocked");
+        messages.say(&format!("{skipped} {what}"));
+    }
+    match end {
+        End::Limit | End::Stopped(_) => Ok(ExitCode::SUCCESS),
+        End::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::SUCCESS)
+        }
+        End::Output(error) => {
+            Err(Failure::Other(anyhow::Error::new(error).context("cannot write the report")))
+        }
+        End::NoNews => Err(Failure::Other(anyhow::anyhow!("the netlink connection has ended"))),
+    }
+}
+
+/// Asks which interfaces, if none was named, and checks those that were.
+fn choose(settings: &mut Settings, existing: &[Link]) -> Result<(), Failure> {
+    if settings.selection.wanted.is_empty() {
+        let answers = stdin();
+        let interactive = answers.is_terminal();
+        settings.selection.wanted = ask(&mut answers.lock(), interactive, existing)?;
+    }
+    if settings.wait {
+        return Ok(());
+    }
+    settings.selection.check(existing).map_err(|error| {
+        let hint = "use --wait to wait for interfaces that come later";
+        Failure::Use(anyhow::anyhow!("{error}\n{hint}"))
+    })
+}
+
+fn ask(
+    answers: &mut impl BufRead,
+    interactive: bool,
+    existing: &[Link],
+) -> Result<Vec<Selector>, Failure> {
+    let check = |name: &str| {
+        let selector = Selector::parse(name).map_err(|error| error.to_string())?;
+        let selection = Selection { wanted: vec![selector], excluded: Vec::new() };
+        selection.check(existing).map_err(|error| error.to_string())
+    };
+    let names =
+        prompt::ask(answers, &mut stderr(), interactive, check).map_err(|error| match error {
+            PromptError::Stream(_) => Failure::other(error),
+            PromptError::Ended | PromptError::Wrong(_) => Failure::usage(error),
+        })?;
+    names.iter().map(|name| Selector::parse(name).map_err(Failure::usage)).collect()
+}

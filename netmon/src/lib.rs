@@ -1,0 +1,14 @@
+//! netmon's agent: what watches the interfaces and reports.
+//!
+//! Data flows one way: [`sources`] → [`model::snapshot`] → [`model::view`] → [`sinks`];
+//! [`recovery`] reads the facts and acts on the kernel. The [`agent`] joins them, the command
+//! line ([`cli`]) starts it. ARCHITECTURE.md walks through it.
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod model;
+pub mod privileges;
+pub mod recovery;
+pub mod sinks;
+pub mod sources;

@@ -1,0 +1,33 @@
+//! Capabilities (capabilities(7)): which ones there are, and giving up those that are no longer
+//! needed. They belong to a thread, and new threads inherit them.
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+/// What counting with eBPF needs to start.
+pub const FOR_EBPF: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN];
+
+/// What netmon keeps while it runs: attaching to interfaces that come, and setting links up,
+/// need CAP_NET_ADMIN; reading maps needs CAP_BPF before Linux 5.19.
+pub const WHILE_RUNNING: [Capability; 2] = FOR_EBPF;
+
+/// Whether this thread has a capability. `false` also when the kernel does not know it.
+#[must_use]
+pub fn has(capability: Capability) -> bool {
+    caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
+}
+
+/// Gives up every capability but `keep`, for this thread and the threads and programs that it
+/// starts. What cannot be given up is told at debug level: netmon works as well with more.
+pub fn drop_all_but(keep: &[Capability]) {
+    let keep: CapsHashSet = keep.iter().copied().filter(|kept| has(*kept)).collect();
+    let result = caps::clear(None, CapSet::Ambient)
+        .and_then(|()| caps::set(None, CapSet::Inheritable, &CapsHashSet::new()))
+        .and_then(|()| caps::set(None, CapSet::Effective, &keep))
+        .and_then(|()| caps::set(None, CapSet::Permitted, &keep));
+    if let Err(error) = result {
+        tracing::debug!("privileges are kept: {error}");
+    }
+    if let Err(error) = nix::sys::prctl::set_no_new_privs() {
+        tracing::debug!("no_new_privs is not set: {error}");
+    }
+}
