@@ -4,65 +4,43 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::counting::{Counting, Live, Method};
+use super::counting::{Counting, Live};
 use super::watchlist::{Watched, Watchlist};
 use crate::model::link::{IfIndex, LinkState};
-use crate::model::snapshot::{Counted, InterfaceFacts, Snapshot};
+use crate::model::snapshot::{DeviceStats, InterfaceFacts, Source, Tick};
 
 /// News tell when a link's state changes; besides, each is looked at once in so many ticks, so
 /// that a driver that tells nothing is not wrong for long.
-const LOOK_EVERY: u64 = 16;
+const LOOK_EVERY: u64 = 60;
 
 /// The buffers.
+#[derive(Default)]
 pub(super) struct Collector {
-    snapshot: Snapshot,
+    ticks: u64,
     wanted: Vec<IfIndex>,
     places: Vec<(IfIndex, usize)>,
 }
 
 impl Collector {
-    pub(super) fn new() -> Self {
-        let snapshot = Snapshot {
-            tick: 0,
-            at: Instant::now(),
-            time: SystemTime::UNIX_EPOCH,
-            interfaces: Vec::new(),
-        };
-        Self { snapshot, wanted: Vec::new(), places: Vec::new() }
-    }
-
-    /// Reads everything once.
-    pub(super) fn collect(
-        &mut self,
-        counting: &mut Counting,
-        list: &mut Watchlist<Live>,
-    ) -> &Snapshot {
-        self.snapshot.tick += 1;
-        self.snapshot.at = Instant::now();
-        self.snapshot.time = SystemTime::now();
+    /// Reads everything once, into the facts that are kept with the interfaces.
+    pub(super) fn collect(&mut self, counting: &mut Counting, list: &mut Watchlist<Live>) -> Tick {
+        self.ticks += 1;
+        let tick = Tick { number: self.ticks, at: Instant::now(), time: SystemTime::now() };
         self.read_kernel(counting, list);
-        let programs_read = self.read_programs(counting);
-        let tick = self.snapshot.tick;
-        self.snapshot.interfaces.clear();
+        let programs_read = read_programs(counting);
         for (place, item) in list.items_mut().iter_mut().enumerate() {
-            if !item.present && item.live.absence_reported {
+            if item.present {
+                let look = (tick.number + place as u64).is_multiple_of(LOOK_EVERY);
+                read_files(item, counting, look);
+                if programs_read {
+                    take_counters(&mut item.live, counting);
+                }
+            } else if item.live.absence_reported {
                 continue;
             }
-            let look = (tick + place as u64).is_multiple_of(LOOK_EVERY);
-            if item.present {
-                read_files(item, counting, look);
-            }
-            let counted = match &mut item.live.method {
-                Method::Programs { slot, counted } => {
-                    refresh(counted, *slot, counting, programs_read);
-                    Some(*counted)
-                }
-                Method::Kernel | Method::Sysfs => None,
-            };
-            self.snapshot.interfaces.push(facts(item, counted, tick));
-            item.live.absence_reported = !item.present;
+            describe(item, tick.number);
         }
-        &self.snapshot
+        tick
     }
 
     /// The kernel's own counters of all interfaces that are not read from sysfs.
@@ -73,7 +51,7 @@ impl Collector {
         self.wanted.clear();
         self.places.clear();
         for (place, item) in list.items().iter().enumerate() {
-            if item.present && !matches!(item.live.method, Method::Sysfs) {
+            if item.present && item.live.facts.source != Source::Sysfs {
                 self.wanted.push(item.link.ifindex);
                 self.places.push((item.link.ifindex, place));
             }
@@ -83,30 +61,40 @@ impl Collector {
         let (places, items) = (&self.places, list.items_mut());
         let read = stats.read(&self.wanted, existing, |ifindex, device| {
             if let Ok(at) = places.binary_search_by_key(&ifindex, |(ifindex, _)| *ifindex) {
-                items[places[at].1].live.device = device;
+                items[places[at].1].live.facts.device = device;
             }
         });
         if let Err(error) = read {
             tracing::debug!("RTM_GETSTATS: {error}");
-            places.iter().for_each(|(_, place)| items[*place].live.device = Default::default());
+            for (_, place) in places {
+                items[*place].live.facts.device = DeviceStats::default();
+            }
         }
-    }
-
-    fn read_programs(&self, counting: &mut Counting) -> bool {
-        let Some(programs) = &mut counting.programs else {
-            return false;
-        };
-        programs
-            .counters
-            .read(programs.slots)
-            .inspect_err(|error| tracing::warn!("cannot read the programs' counters: {error}"))
-            .is_ok()
     }
 }
 
-fn refresh(counted: &mut Counted, slot: u32, counting: &Counting, programs_read: bool) {
-    if programs_read
-        && let Some(programs) = &counting.programs
+/// The facts to show: of all that exist, and once of each that does not any more.
+pub(super) fn shown(list: &mut Watchlist<Live>) -> impl Iterator<Item = &InterfaceFacts> {
+    list.items_mut().iter_mut().filter_map(|item| {
+        let known = std::mem::replace(&mut item.live.absence_reported, !item.present);
+        (item.present || !known).then_some(&item.live.facts)
+    })
+}
+
+fn read_programs(counting: &mut Counting) -> bool {
+    let Some(programs) = &mut counting.programs else {
+        return false;
+    };
+    programs
+        .counters
+        .read(programs.slots)
+        .inspect_err(|error| tracing::warn!("cannot read the programs' counters: {error}"))
+        .is_ok()
+}
+
+fn take_counters(live: &mut Live, counting: &Counting) {
+    if let (Some(slot), Some(counted), Some(programs)) =
+        (live.slot, &mut live.facts.counted, &counting.programs)
         && let Some(now) = programs.counters.slot(slot)
     {
         counted.now = now;
@@ -115,15 +103,15 @@ fn refresh(counted: &mut Counted, slot: u32, counting: &Counting, programs_read:
 
 fn read_files(item: &mut Watched<Live>, counting: &Counting, look: bool) {
     let Watched { link, live, .. } = item;
-    let Live { method, files, state, state_is_old, device, .. } = live;
-    let pure_sysfs = counting.programs.is_none();
-    if *state_is_old || look || pure_sysfs {
+    let Live { facts, files, state_is_old, .. } = live;
+    let only_sysfs = counting.programs.is_none();
+    if *state_is_old || look || only_sysfs {
         let read = files.as_ref().map(|files| files.link_state()).unwrap_or_default();
-        *state = if pure_sysfs { read } else { or_netlink(read, link.state) };
+        facts.state = if only_sysfs { read } else { or_netlink(read, link.state) };
         *state_is_old = false;
     }
-    if matches!(method, Method::Sysfs) {
-        *device = files.as_mut().map(|files| files.statistics()).unwrap_or_default();
+    if facts.source == Source::Sysfs {
+        facts.device = files.as_mut().map(|files| files.statistics()).unwrap_or_default();
     }
 }
 
@@ -136,18 +124,15 @@ fn or_netlink(sysfs: LinkState, netlink: LinkState) -> LinkState {
     }
 }
 
-fn facts(item: &Watched<Live>, counted: Option<Counted>, tick: u64) -> InterfaceFacts {
+/// The facts that come from the list and not from a source.
+fn describe(item: &mut Watched<Live>, tick: u64) {
     let Watched { key, name, link, present, wanted, live, .. } = item;
-    InterfaceFacts {
-        key: *key,
-        ifindex: present.then_some(link.ifindex),
-        name: Arc::clone(name),
-        admin_up: Some(link.admin_up),
-        state: live.state,
-        source: live.method.source(),
-        hook: Arc::clone(&live.hook),
-        device: live.device,
-        counted,
-        due: !present || (tick - 1).is_multiple_of(wanted.ticks),
+    let facts = &mut live.facts;
+    facts.key = *key;
+    facts.ifindex = present.then_some(link.ifindex);
+    if !Arc::ptr_eq(&facts.name, name) {
+        facts.name = Arc::clone(name);
     }
+    facts.admin_up = Some(link.admin_up);
+    facts.due = !*present || (tick - 1).is_multiple_of(wanted.ticks);
 }

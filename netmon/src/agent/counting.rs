@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::model::accounting::{Rules, Traffic};
 use crate::model::link::{IfIndex, Link, LinkState};
 use crate::model::options::{Hook, SourceChoice};
-use crate::model::snapshot::{Base, Counted, DeviceStats, Source};
+use crate::model::snapshot::{Base, Counted, DeviceStats, InterfaceFacts, Source};
 use crate::recovery::policy::Policy;
 use crate::sources::ebpf::attach::has_tcx;
 use crate::sources::ebpf::attacher::{Attacher, Outcome};
@@ -25,55 +25,41 @@ const BASE_ATTEMPTS: usize = 8;
 /// linux/if_arp.h: those whose packets begin with an Ethernet header.
 const WITH_ETHERNET_HEADER: [u16; 2] = [1, 772];
 
-/// How an interface's packets and bytes are counted.
-#[derive(Debug)]
-pub(super) enum Method {
-    /// By the kernel, asked over netlink: the programs are not attached yet.
-    Kernel,
-    /// By the programs.
-    Programs {
-        slot: u32,
-        /// What the programs had counted when that began, the totals then, and the rules.
-        counted: Counted,
-    },
-    /// By the kernel, read from sysfs.
-    Sysfs,
-}
-
-impl Method {
-    pub(super) const fn source(&self) -> Source {
-        match self {
-            Self::Kernel => Source::Kernel,
-            Self::Programs { .. } => Source::Ebpf,
-            Self::Sysfs => Source::Sysfs,
-        }
-    }
-}
-
 /// What the agent keeps with a watched interface.
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) method: Method,
-    pub(super) hook: Arc<str>,
+    /// What is known of it, as the view gets it.
+    pub(super) facts: InterfaceFacts,
+    /// Where the programs count it, if they do.
+    pub(super) slot: Option<u32>,
     pub(super) files: Option<InterfaceFiles>,
-    pub(super) state: LinkState,
     /// Something was heard of the interface since its state was read.
     pub(super) state_is_old: bool,
-    pub(super) device: DeviceStats,
-    pub(super) policy: Policy,
+    /// `None` until the interface was first here.
+    pub(super) policy: Option<Policy>,
     pub(super) absence_reported: bool,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self {
-            method: Method::Kernel,
-            hook: Arc::from("kernel counters (the programs are being attached)"),
-            files: None,
+        let facts = InterfaceFacts {
+            key: 0,
+            ifindex: None,
+            name: Arc::from(""),
+            admin_up: None,
             state: LinkState::default(),
-            state_is_old: true,
+            source: Source::Kernel,
+            hook: Arc::from(""),
             device: DeviceStats::default(),
-            policy: Policy::new(false, false),
+            counted: None,
+            due: false,
+        };
+        Self {
+            facts,
+            slot: None,
+            files: None,
+            state_is_old: true,
+            policy: None,
             absence_reported: false,
         }
     }

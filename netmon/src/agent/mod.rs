@@ -5,6 +5,7 @@
 mod collect;
 mod counting;
 mod run;
+mod ticker;
 mod watchlist;
 
 pub use counting::Counting;

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{MissedTickBehavior, interval};
 
-use super::collect::Collector;
-use super::counting::{Counting, Live, Method, change_rules};
+use super::collect::{self, Collector};
+use super::counting::{Counting, Live, change_rules};
+use super::ticker::Ticker;
 use super::watchlist::{Change, Watchlist};
 use crate::config::Settings;
 use crate::model::accounting::Rules;
 use crate::model::event::{Event, EventKind};
 use crate::model::link::{IfIndex, Link};
+use crate::model::snapshot::Source;
 use crate::model::view::View;
 use crate::recovery::link_control::{self, SetUpError};
 use crate::recovery::policy::{Condition, Policy};
@@ -45,6 +46,8 @@ pub enum End {
     Stopped(&'static str),
     /// The kernel tells no news any more.
     NoNews,
+    /// There is no clock.
+    Clock(std::io::Error),
 }
 
 type SetUpResult = (IfIndex, Result<(), SetUpError>);
@@ -72,6 +75,8 @@ pub struct Agent {
     set_up_done: UnboundedSender<SetUpResult>,
     set_ups: UnboundedReceiver<SetUpResult>,
     recovery_denied: bool,
+    /// The hook that is shown while the programs are being attached.
+    attaching: Arc<str>,
     pending: usize,
 }
 
@@ -92,7 +97,7 @@ impl Agent {
             links,
             counting,
             list: Watchlist::new(),
-            collector: Collector::new(),
+            collector: Collector::default(),
             view: View::default(),
             events: Vec::new(),
             messages,
@@ -101,6 +106,7 @@ impl Agent {
             set_up_done,
             set_ups,
             recovery_denied: false,
+            attaching: Arc::from("none yet: the programs are being attached"),
             pending: 0,
         };
         for link in existing {
@@ -134,7 +140,7 @@ impl Agent {
     }
 
     async fn watch(&mut self, limits: Limits) -> End {
-        let ends_at = limits.duration.map(|duration| tokio::time::Instant::now() + duration);
+        let mut limit = std::pin::pin!(passed(limits.duration));
         let warm = tokio::time::Instant::now() + WARM_UP;
         while self.pending > 0 {
             let happening = tokio::select! {
@@ -145,13 +151,18 @@ impl Agent {
                 return end;
             }
         }
-        let mut ticks = interval(self.settings.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let ticker = match Ticker::start(self.settings.interval) {
+            Ok(ticker) => ticker,
+            Err(error) => return End::Clock(error),
+        };
         loop {
             let happening = tokio::select! {
                 biased;
-                () = until(ends_at) => return End::Limit,
-                _ = ticks.tick() => Happening::Tick,
+                () = &mut limit => return End::Limit,
+                ticked = ticker.tick() => match ticked {
+                    Ok(()) => Happening::Tick,
+                    Err(error) => return End::Clock(error),
+                },
                 happening = self.next() => happening,
             };
             if let Some(end) = self.handle(happening).await {
@@ -187,8 +198,8 @@ impl Agent {
 
     /// Collects, decides, reports.
     fn tick(&mut self) {
-        let snapshot = self.collector.collect(&mut self.counting, &mut self.list);
-        self.view.update(snapshot);
+        let tick = self.collector.collect(&mut self.counting, &mut self.list);
+        self.view.update(tick, collect::shown(&mut self.list));
         self.recover(Instant::now());
         std::mem::swap(&mut self.view.events, &mut self.events);
         self.events.clear();
@@ -202,11 +213,11 @@ impl Agent {
     fn recover(&mut self, now: Instant) {
         for at in 0..self.list.items().len() {
             let item = &mut self.list.items_mut()[at];
-            if !item.present {
+            let Some(policy) = item.live.policy.as_mut().filter(|_| item.present) else {
                 continue;
-            }
-            let condition = Condition::of(Some(item.link.admin_up), item.live.state);
-            let decision = item.live.policy.observe(now, condition);
+            };
+            let condition = Condition::of(Some(item.link.admin_up), item.live.facts.state);
+            let decision = policy.observe(now, condition);
             if !decision.set_up && decision.tell.is_none() {
                 continue;
             }
@@ -237,7 +248,8 @@ impl Agent {
                 self.tell(Event::of(&name, EventKind::SetUpFailed, message));
             }
             Err(denied @ SetUpError::Denied) => {
-                self.list.items_mut().iter_mut().for_each(|item| item.live.policy.deny());
+                let policies = self.list.items_mut().iter_mut().map(|item| &mut item.live.policy);
+                policies.flatten().for_each(Policy::deny);
                 if !std::mem::replace(&mut self.recovery_denied, true) {
                     let message = format!(
                         "{denied}: links that are down stay down; run netmon with sudo, \
@@ -288,19 +300,18 @@ impl Agent {
     /// What counts an interface that is here now, from its first moment.
     fn begin(&mut self, at: usize) {
         let item = &mut self.list.items_mut()[at];
-        let recover = item.wanted.recover;
         let live = &mut item.live;
-        if live.absence_reported || matches!(live.method, Method::Programs { .. }) {
-            live.policy.absent();
-        } else {
-            live.policy = Policy::new(recover, item.named);
-            if self.recovery_denied {
-                live.policy.deny();
-            }
+        let policy =
+            live.policy.get_or_insert_with(|| Policy::new(item.wanted.recover, item.named));
+        if self.recovery_denied {
+            policy.deny();
         }
         live.absence_reported = false;
         live.state_is_old = true;
-        live.method = Method::Kernel;
+        live.slot = None;
+        live.facts.counted = None;
+        live.facts.source = Source::Kernel;
+        live.facts.hook = Arc::clone(&self.attaching);
         live.files = self.counting.sysfs.open(&item.name, item.link.ifindex);
         let foreign = live.files.is_none();
         if self.counting.attach(&item.link, item.wanted.hook) {
@@ -319,7 +330,7 @@ impl Agent {
         let item = &mut self.list.items_mut()[at];
         item.live.state_is_old = true;
         let rules = Rules::of(&item.link);
-        if let Method::Programs { counted, .. } = &mut item.live.method
+        if let Some(counted) = &mut item.live.facts.counted
             && counted.rules != rules
         {
             change_rules(counted, rules);
@@ -332,7 +343,7 @@ impl Agent {
         };
         self.counting.detach(ifindex);
         let live = &mut self.list.items_mut()[at].live;
-        live.policy.absent();
+        live.policy.as_mut().map(Policy::absent);
         live.files = None;
         self.tell_of(at, EventKind::Gone, "gone".to_owned());
     }
@@ -371,10 +382,13 @@ impl Agent {
             self.counting.detach(ifindex);
             return self.from_sysfs(at, "the counters cannot be read together");
         };
-        item.live.method = Method::Programs { slot, counted };
-        item.live.hook = hook.into();
-        if native_xdp {
-            item.live.policy.expect_bounce(Instant::now());
+        let live = &mut item.live;
+        live.slot = Some(slot);
+        live.facts.counted = Some(counted);
+        live.facts.source = Source::Ebpf;
+        live.facts.hook = hook.into();
+        if let Some(policy) = live.policy.as_mut().filter(|_| native_xdp) {
+            policy.expect_bounce(Instant::now());
         }
         self.tell_of(at, EventKind::Counting, hook.to_owned());
     }
@@ -382,8 +396,8 @@ impl Agent {
     fn from_sysfs(&mut self, at: usize, why: &str) {
         let hook = format!("sysfs ({why})");
         let item = &mut self.list.items_mut()[at];
-        item.live.method = Method::Sysfs;
-        item.live.hook = hook.as_str().into();
+        item.live.facts.source = Source::Sysfs;
+        item.live.facts.hook = hook.as_str().into();
         self.tell_of(at, EventKind::Counting, hook);
     }
 
@@ -405,9 +419,9 @@ async fn next_outcome(counting: &mut Counting) -> Option<Outcome> {
     }
 }
 
-async fn until(at: Option<tokio::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
+async fn passed(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
     }
 }

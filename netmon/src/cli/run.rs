@@ -88,6 +88,9 @@ fn watch(
         End::Output(error) => {
             Err(Failure::Other(anyhow::Error::new(error).context("cannot write the report")))
         }
+        End::Clock(error) => {
+            Err(Failure::Other(anyhow::Error::new(error).context("cannot use a timer")))
+        }
         End::NoNews => Err(Failure::Other(anyhow::anyhow!("the netlink connection has ended"))),
     }
 }

@@ -145,17 +145,16 @@ pub struct InterfaceFacts {
     pub due: bool,
 }
 
-/// All facts of a tick, in the order of the report.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// Number of the tick, from 1.
-    pub tick: u64,
+/// A tick. The facts of the interfaces go with it, in the order of the report; they stay where
+/// they are kept and are changed there, since copying them was a tenth of a tick.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick {
+    /// Its number, from 1.
+    pub number: u64,
     /// When, for differences.
     pub at: Instant,
     /// When, for people.
     pub time: SystemTime,
-    /// The interfaces.
-    pub interfaces: Vec<InterfaceFacts>,
 }
 
 #[cfg(test)]

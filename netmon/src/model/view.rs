@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::accounting::Traffic;
 use super::event::Event;
 use super::link::{IfIndex, state_reason};
-use super::snapshot::{CountedDirection, DeviceCounters, InterfaceFacts, Snapshot, Source};
+use super::snapshot::{CountedDirection, DeviceCounters, InterfaceFacts, Source, Tick};
 
 /// The state shown for an interface that does not exist.
 pub const ABSENT: &str = "absent";
@@ -117,21 +117,27 @@ impl Default for View {
 impl View {
     /// Takes in a tick. Memory is used again; nothing is allocated while the interfaces stay
     /// the same.
-    pub fn update(&mut self, snapshot: &Snapshot) {
-        let Snapshot { tick, at, time, interfaces } = snapshot;
-        self.tick = *tick;
-        self.time = *time;
+    pub fn update<'a>(
+        &mut self,
+        tick: Tick,
+        interfaces: impl IntoIterator<Item = &'a InterfaceFacts>,
+    ) {
+        let Tick { number, at, time } = tick;
+        self.tick = number;
+        self.time = time;
         self.elapsed = self.at.map(|before| at.saturating_duration_since(before));
-        self.at = Some(*at);
-        for (place, facts) in interfaces.iter().enumerate() {
-            match self.interfaces[place..].iter().position(|view| view.key == facts.key) {
+        self.at = Some(at);
+        let mut shown = 0;
+        for facts in interfaces {
+            match self.interfaces[shown..].iter().position(|view| view.key == facts.key) {
                 Some(0) => {}
-                Some(offset) => self.interfaces.swap(place, place + offset),
-                None => self.interfaces.insert(place, InterfaceView::new(facts)),
+                Some(offset) => self.interfaces.swap(shown, shown + offset),
+                None => self.interfaces.insert(shown, InterfaceView::new(facts)),
             }
-            self.interfaces[place].update(facts, *at);
+            self.interfaces[shown].update(facts, at);
+            shown += 1;
         }
-        self.interfaces.truncate(interfaces.len());
+        self.interfaces.truncate(shown);
     }
 }
 
@@ -290,7 +296,7 @@ mod tests {
         fn at(&mut self, seconds: u64, interfaces: Vec<InterfaceFacts>) -> &View {
             let at = self.start + Duration::from_secs(seconds);
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            self.view.update(&Snapshot { tick: seconds + 1, at, time, interfaces });
+            self.view.update(Tick { number: seconds + 1, at, time }, &interfaces);
             &self.view
         }
     }

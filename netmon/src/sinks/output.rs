@@ -70,14 +70,8 @@ impl Output {
         }
         std::mem::swap(&mut state.waiting, buffer);
         drop(state);
-        self.shared.changed.notify_all();
+        self.shared.changed.notify_one();
         buffer.clear();
-    }
-
-    /// Whether a tick still waits to be written.
-    #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        !self.shared.state().waiting.is_empty()
     }
 
     /// Waits until writing has failed, and says why.
@@ -133,8 +127,10 @@ fn write_all(shared: &Shared, mut to: impl Write) {
         state.writing = false;
         let failed = result.is_err();
         state.error = result.err();
+        if state.ending || failed {
+            shared.changed.notify_all();
+        }
         drop(state);
-        shared.changed.notify_all();
         if failed {
             shared.failed.notify_one();
             return;

@@ -9,7 +9,7 @@ use crate::model::accounting::{Rule, Rules, Traffic, Unit};
 use crate::model::event::{Event, EventKind};
 use crate::model::link::{IfIndex, LinkState, OperState};
 use crate::model::snapshot::{
-    Base, Counted, DeviceCounters, DeviceStats, InterfaceFacts, Snapshot, Source,
+    Base, Counted, DeviceCounters, DeviceStats, InterfaceFacts, Source, Tick,
 };
 use crate::model::view::View;
 
@@ -91,13 +91,10 @@ pub(crate) fn view() -> View {
     let mut view = View::default();
     let start = Instant::now();
     for number in 1..=2 {
-        view.update(&Snapshot {
-            tick: number,
-            at: start + Duration::from_secs(number * 2),
-            time: SystemTime::UNIX_EPOCH
-                + Duration::from_millis(1_700_000_000_000 + number * 2_000),
-            interfaces: tick(number),
-        });
+        let at = start + Duration::from_secs(number * 2);
+        let since = Duration::from_millis(1_700_000_000_000 + number * 2_000);
+        let time = SystemTime::UNIX_EPOCH + since;
+        view.update(Tick { number, at, time }, &tick(number));
     }
     let tap: Arc<str> = "tap0".into();
     view.events.push(Event::of(&tap, EventKind::Gone, "gone"));

@@ -6,7 +6,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum EbpfUnavailable {
     /// The kernel refuses for lack of privileges.
-    #[error("{operation}: {error}; {}", privileges_help())]
+    #[error("{operation}: {error}; needs CAP_BPF and CAP_NET_ADMIN: {}", privileges_help())]
     Privileges {
         /// What was tried.
         operation: &'static str,
@@ -40,7 +40,7 @@ pub fn privileges_help() -> String {
     let exe = std::env::current_exe()
         .map_or_else(|_| "netmon".to_owned(), |path| path.display().to_string());
     format!(
-        "needs CAP_BPF and CAP_NET_ADMIN: run it with sudo, or once \
+        "run it with sudo, or once \
          `sudo setcap cap_bpf,cap_perfmon,cap_net_admin+ep {exe}`"
     )
 }

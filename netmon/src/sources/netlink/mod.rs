@@ -4,3 +4,5 @@
 pub mod ethtool;
 pub mod links;
 pub mod stats;
+mod wire;
+pub mod xdp_features;

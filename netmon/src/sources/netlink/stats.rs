@@ -4,11 +4,10 @@
 //! sysfs takes 465. This is on the path of every tick, so it decodes in place.
 
 use std::io;
-use std::os::fd::AsRawFd;
-use std::time::Duration;
 
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
 
+use super::wire::{self, Attributes, HEADER, Header, Messages, u32_at};
 use crate::model::link::IfIndex;
 use crate::model::snapshot::{DeviceCounters, DeviceStats};
 
@@ -17,7 +16,6 @@ const RTM_GETSTATS: u16 = 94;
 const IFLA_STATS_LINK_64: u16 = 1;
 const FILTER_LINK_64: u32 = 1;
 
-const HEADER: usize = 16;
 const STATS_HEADER: usize = 12;
 const REQUEST: usize = HEADER + STATS_HEADER;
 /// The kernel fills a datagram of a dump up to this size (NLMSG_GOODSIZE and more).
@@ -26,9 +24,6 @@ const RECEIVE: usize = 32 << 10;
 const REQUESTS_AT_ONCE: usize = 32;
 /// One interface asked for alone costs as much as this many in a dump.
 const SINGLE_COST: usize = 4;
-/// The kernel answers at once; this only keeps a broken kernel from stopping the tick for good.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// A socket and its buffers.
 pub struct StatsReader {
     socket: Socket,
@@ -43,23 +38,7 @@ impl StatsReader {
     /// # Errors
     /// Those of the socket calls.
     pub fn new() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        let patience = libc::timeval { tv_sec: PATIENCE.as_secs().cast_signed(), tv_usec: 0 };
-        // SAFETY: the pointer and length are those of a timeval that outlives the call.
-        let result = unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_RCVTIMEO,
-                (&raw const patience).cast(),
-                size_of::<libc::timeval>() as libc::socklen_t,
-            )
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let socket = wire::connect(NETLINK_ROUTE)?;
         Ok(Self {
             socket,
             sequence: 0,
@@ -101,7 +80,7 @@ impl StatsReader {
                 }
                 match i32::from(header.kind) {
                     libc::NLMSG_DONE => return Ok(()),
-                    libc::NLMSG_ERROR => return Err(error_of(payload)),
+                    libc::NLMSG_ERROR => return Err(wire::error_of(payload)),
                     _ => tell(&header, payload, found),
                 }
             }
@@ -137,13 +116,7 @@ impl StatsReader {
     }
 
     fn receive(&mut self) -> io::Result<()> {
-        self.received.clear();
-        loop {
-            match self.socket.recv(&mut self.received, 0) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map(|_| ()),
-            }
-        }
+        wire::receive(&self.socket, &mut self.received)
     }
 
     fn put_request(&mut self, ifindex: u32, flags: libc::c_int) {
@@ -157,41 +130,6 @@ impl StatsReader {
         request.extend_from_slice(&[0; 4]);
         request.extend_from_slice(&ifindex.to_ne_bytes());
         request.extend_from_slice(&FILTER_LINK_64.to_ne_bytes());
-    }
-}
-
-struct Header {
-    kind: u16,
-    sequence: u32,
-}
-
-/// The messages of a datagram, headers off. Ends at the first that is cut short.
-struct Messages<'a>(&'a [u8]);
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = (Header, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let length = u32_at(self.0, 0)? as usize;
-        let header = Header { kind: u16_at(self.0, 4)?, sequence: u32_at(self.0, 8)? };
-        let payload = self.0.get(HEADER..length)?;
-        self.0 = self.0.get(aligned(length)..).unwrap_or_default();
-        Some((header, payload))
-    }
-}
-
-/// The attributes of a message, headers off.
-struct Attributes<'a>(&'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let length = usize::from(u16_at(self.0, 0)?);
-        let kind = u16_at(self.0, 2)?;
-        let payload = self.0.get(4..length)?;
-        self.0 = self.0.get(aligned(length)..).unwrap_or_default();
-        Some((kind, payload))
     }
 }
 
@@ -223,23 +161,6 @@ fn device_stats(value: &[u8]) -> DeviceStats {
         dropped: number(6 + tx),
     };
     DeviceStats { rx: direction(0), tx: direction(1) }
-}
-
-fn error_of(payload: &[u8]) -> io::Error {
-    let code = u32_at(payload, 0).map_or(libc::EPROTO, |code| -code.cast_signed());
-    io::Error::from_raw_os_error(code)
-}
-
-const fn aligned(length: usize) -> usize {
-    (length + 3) & !3
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 #[cfg(test)]

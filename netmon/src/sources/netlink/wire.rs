@@ -1,0 +1,97 @@
+//! Netlink's framing (netlink(7)), for the two conversations that no crate carries without
+//! allocating or at all: statistics on the tick's path, and XDP features.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use rtnetlink::sys::{Socket, SocketAddr};
+
+/// Length of `struct nlmsghdr`.
+pub(super) const HEADER: usize = 16;
+/// The kernel answers at once; this only keeps a broken kernel from stopping the tick for good.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A blocking socket that talks to the kernel in the current network namespace.
+pub(super) fn connect(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let patience = libc::timeval { tv_sec: PATIENCE.as_secs().cast_signed(), tv_usec: 0 };
+    // SAFETY: the pointer and length are those of a timeval that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVTIMEO,
+            (&raw const patience).cast(),
+            size_of::<libc::timeval>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Receives one datagram into a buffer, whose capacity is the most that is taken.
+pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    loop {
+        match socket.recv(buffer, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(|_| ()),
+        }
+    }
+}
+
+/// What matters of `struct nlmsghdr`.
+pub(super) struct Header {
+    pub(super) kind: u16,
+    pub(super) sequence: u32,
+}
+
+/// The messages of a datagram, headers off. Ends at the first that is cut short.
+pub(super) struct Messages<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = (Header, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = u32_at(self.0, 0)? as usize;
+        let header = Header { kind: u16_at(self.0, 4)?, sequence: u32_at(self.0, 8)? };
+        let payload = self.0.get(HEADER..length)?;
+        self.0 = self.0.get(aligned(length)..).unwrap_or_default();
+        Some((header, payload))
+    }
+}
+
+/// The attributes of a message, headers off.
+pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = usize::from(u16_at(self.0, 0)?);
+        let kind = u16_at(self.0, 2)?;
+        let payload = self.0.get(4..length)?;
+        self.0 = self.0.get(aligned(length)..).unwrap_or_default();
+        Some((kind, payload))
+    }
+}
+
+/// The error that an `NLMSG_ERROR` carries.
+pub(super) fn error_of(payload: &[u8]) -> io::Error {
+    let code = u32_at(payload, 0).map_or(libc::EPROTO, |code| -code.cast_signed());
+    io::Error::from_raw_os_error(code)
+}
+
+const fn aligned(length: usize) -> usize {
+    (length + 3) & !3
+}
+
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
