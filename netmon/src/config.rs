@@ -226,13 +226,6 @@ impl Settings {
         let xdp = |hook: Hook| matches!(hook, Hook::Xdp | Hook::XdpGeneric);
         xdp(self.hook) || self.interfaces.iter().filter_map(|rule| rule.hook).any(xdp)
     }
-
-    /// Whether clsact filters are asked for anywhere.
-    #[must_use]
-    pub fn wants_clsact(&self) -> bool {
-        let hooks = self.interfaces.iter().filter_map(|rule| rule.hook);
-        hooks.chain([self.hook]).any(|hook| hook == Hook::Clsact)
-    }
 }
 
 #[cfg(test)]
@@ -253,6 +246,7 @@ mod tests {
             permanent_address: None,
             admin_up: true,
             native_xdp: false,
+            peer: None,
             state: LinkState::default(),
             offloads: Offloads::default(),
         }
@@ -323,7 +317,7 @@ mod tests {
         let wanted = Wanted { recover: false, hook: Hook::Xdp, ticks: 1 };
         assert_eq!(both.wanted(&link("eth0")), wanted);
         assert_eq!(both.wanted(&link("eth1")), Wanted { hook: Hook::Tc, ..wanted });
-        assert!(both.wants_xdp() && !both.wants_clsact());
+        assert!(both.wants_xdp());
     }
 
     #[test]

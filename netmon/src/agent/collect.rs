@@ -133,6 +133,6 @@ fn describe(item: &mut Watched<Live>, tick: u64) {
     if !Arc::ptr_eq(&facts.name, name) {
         facts.name = Arc::clone(name);
     }
-    facts.admin_up = Some(link.admin_up);
+    facts.admin_up = present.then_some(link.admin_up);
     facts.due = !*present || (tick - 1).is_multiple_of(wanted.ticks);
 }

@@ -12,7 +12,6 @@ use crate::model::link::{IfIndex, Link, LinkState};
 use crate::model::options::{Hook, SourceChoice};
 use crate::model::snapshot::{Base, Counted, DeviceStats, InterfaceFacts, Source};
 use crate::recovery::policy::Policy;
-use crate::sources::ebpf::attach::has_tcx;
 use crate::sources::ebpf::attacher::{Attacher, Outcome};
 use crate::sources::ebpf::counters::CounterReader;
 use crate::sources::ebpf::errors::EbpfUnavailable;
@@ -128,9 +127,7 @@ impl Counting {
         });
         match started {
             Ok(programs) => {
-                if !has_tcx() || settings.wants_clsact() {
-                    links.iter().for_each(|link| programs.attacher.sweep(link.ifindex));
-                }
+                programs.attacher.sweep();
                 let stats = StatsReader::new()
                     .inspect_err(|error| tracing::warn!("no RTM_GETSTATS: {error}"))
                     .ok();

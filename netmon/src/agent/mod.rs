@@ -4,6 +4,8 @@
 
 mod collect;
 mod counting;
+mod news;
+mod recover;
 mod run;
 mod ticker;
 mod watchlist;

@@ -136,6 +136,9 @@ impl<T: Default> Watchlist<T> {
     fn alter(&mut self, at: usize, link: Link) -> Change {
         let item = &mut self.items[at];
         let old = std::mem::replace(&mut item.link, link);
+        if let (Some(peer), Some(before)) = (&mut item.link.peer, &old.peer) {
+            peer.native_xdp = before.native_xdp;
+        }
         if old.name == item.link.name {
             return Change::Altered(at);
         }
@@ -182,6 +185,7 @@ mod tests {
             permanent_address: None,
             admin_up: true,
             native_xdp: false,
+            peer: None,
             state: LinkState::default(),
             offloads: Offloads::default(),
         }

@@ -15,6 +15,7 @@ use crate::config::{Layer, Settings};
 use crate::model::link::Link;
 use crate::model::select::{Selection, Selector};
 use crate::privileges;
+use crate::sinks;
 use crate::sinks::messages::{Messages, Verbosity};
 use crate::sinks::output::Output;
 use crate::sources::ebpf::object::ProgramLog;
@@ -56,23 +57,18 @@ pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, 
         messages.say(&format!("counting from sysfs: {why}"));
     }
     drop(entered);
+    let output =
+        Output::start(std::io::stdout(), sinks::header(settings.format)).map_err(Failure::other)?;
     let limits = Limits { reports: args.count, duration: args.duration };
-    watch(runtime, limits, messages, |messages, output| {
-        Agent::new(settings, links, existing, counting, messages, output)
-    })
+    let agent = Agent::new(settings, links, existing, counting, messages, output);
+    watch(&runtime, agent, limits)
 }
 
-fn watch(
-    runtime: Runtime,
-    limits: Limits,
-    messages: Messages,
-    agent: impl FnOnce(Messages, Output) -> Agent,
-) -> Result<ExitCode, Failure> {
-    let output = Output::start(std::io::stdout()).map_err(Failure::other)?;
+fn watch(runtime: &Runtime, agent: Agent, limits: Limits) -> Result<ExitCode, Failure> {
     let (end, output, mut messages) = runtime
         .block_on(async {
             let mut signals = Signals::new()?;
-            Ok(agent(messages, output).run(limits, signals.first()).await)
+            Ok(agent.run(limits, signals.first()).await)
         })
         .map_err(|error: std::io::Error| Failure::other(error))?;
     let ended = output.finish(LAST_REPORT);

@@ -84,6 +84,9 @@ pub struct Rules {
     pub rx: Rule,
     /// Transmitted.
     pub tx: Rule,
+    /// The device has one pair of counters and shows it as both (lo): what it says it sent is
+    /// what it received.
+    pub tx_is_rx: bool,
 }
 
 const ETHERNET_HEADER: i64 = 14;
@@ -94,26 +97,22 @@ impl Rules {
     /// The rules of a device.
     #[must_use]
     pub fn of(link: &Link) -> Self {
+        let both = |rule: Rule| Self { rx: rule, tx: rule, tx_is_rx: false };
         let kind = link.kind.as_deref();
         let mut rules = match kind {
             _ if link.hardware_type == ARPHRD_LOOPBACK => {
-                Self { rx: Rule::SKB.without_ethernet(), tx: Rule::SKB.without_ethernet() }
+                Self { tx_is_rx: true, ..both(Rule::SKB.without_ethernet()) }
             }
             // net/bridge: received after the header is pulled, transmitted before.
-            Some("bridge") => Self { rx: Rule::SKB.without_ethernet(), tx: Rule::SKB },
-            Some("vxlan") => Self {
-                rx: Rule::SKB.without_ethernet(),
-                tx: Rule { unit: Unit::Skb, bytes_per_packet: ETHERNET_HEADER },
-            },
-            // drivers/net/veth.c: with NAPI the receiving end counts after eth_type_trans.
-            Some("veth") if link.native_xdp || link.offloads.gro == Some(true) => {
-                Self { rx: Rule::WIRE.without_ethernet(), tx: Rule::SKB }
-            }
-            Some(_) => Self { rx: Rule::SKB, tx: Rule::SKB },
+            Some("bridge") => Self { rx: Rule::SKB.without_ethernet(), ..both(Rule::SKB) },
+            // iptunnel_xmit counts from the inner network header on.
+            Some("vxlan") => both(Rule::SKB.without_ethernet()),
+            Some("veth") => Self::of_veth(link),
+            Some(_) => both(Rule::SKB),
             None => match link.bus.as_deref() {
-                Some("virtio" | "xen") => Self { rx: Rule::SKB, tx: Rule::SKB },
+                Some("virtio" | "xen") => both(Rule::SKB),
                 // Cards count frames (read in mlx5, ixgbe and ice; not measured here).
-                _ => Self { rx: Rule::WIRE, tx: Rule::WIRE },
+                _ => both(Rule::WIRE),
             },
         };
         if link.offloads.tso == Some(false) {
@@ -122,12 +121,34 @@ impl Rules {
         }
         rules
     }
+
+    /// drivers/net/veth.c: what goes through NAPI is counted by the receiving end, after
+    /// `eth_type_trans`, and the sending end shows the same. That is everything when the
+    /// receiving end has native XDP, and with GRO what a sender without TSO sends. A peer in
+    /// another namespace is taken for one with TSO and without XDP, as they come.
+    fn of_veth(link: &Link) -> Self {
+        let by_napi = |receiver_xdp: bool, receiver_gro: Option<bool>, sender_tso: Option<bool>| {
+            receiver_xdp || (receiver_gro == Some(true) && sender_tso == Some(false))
+        };
+        let peer = link.peer.unwrap_or_default();
+        let rx = if by_napi(link.native_xdp, link.offloads.gro, peer.offloads.tso) {
+            Rule::WIRE.without_ethernet()
+        } else {
+            Rule::SKB
+        };
+        let tx = if by_napi(peer.native_xdp, peer.offloads.gro, link.offloads.tso) {
+            Rule::WIRE.without_ethernet()
+        } else {
+            Rule::SKB
+        };
+        Self { rx, tx, tx_is_rx: false }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::link::{IfIndex, LinkState, Offloads};
+    use crate::model::link::{IfIndex, LinkState, Offloads, Peer};
 
     fn link(kind: Option<&str>, bus: Option<&str>) -> Link {
         Link {
@@ -140,6 +161,7 @@ mod tests {
             permanent_address: None,
             admin_up: true,
             native_xdp: false,
+            peer: None,
             state: LinkState::default(),
             offloads: Offloads { gro: Some(false), tso: Some(true) },
         }
@@ -152,25 +174,29 @@ mod tests {
     #[test]
     fn each_kind_counts_its_own_way() {
         let loopback = Link { hardware_type: ARPHRD_LOOPBACK, ..link(None, None) };
-        let veth_gro = Link {
-            offloads: Offloads { gro: Some(true), tso: Some(true) },
+        let on = Offloads { gro: Some(true), tso: Some(true) };
+        let off = Offloads { gro: Some(true), tso: Some(false) };
+        let veth = |offloads, native_xdp, peer, peer_xdp| Link {
+            offloads,
+            native_xdp,
+            peer: Some(Peer { ifindex: IfIndex(3), offloads: peer, native_xdp: peer_xdp }),
             ..link(Some("veth"), None)
         };
-        let veth_xdp = Link { native_xdp: true, ..link(Some("veth"), None) };
-        let tap = Link {
-            offloads: Offloads { gro: Some(true), tso: Some(false) },
-            ..link(Some("tun"), None)
-        };
+        let tap = Link { offloads: off, ..link(Some("tun"), None) };
         let skb = (10, 40_000);
         let wire = (37, 41_782);
+        let napi = (37, 41_782 - 37 * 14);
         let cases = [
-            ("veth", link(Some("veth"), None), skb, skb),
-            ("veth with GRO", veth_gro, (37, 41_782 - 37 * 14), skb),
-            ("veth with XDP", veth_xdp, (37, 41_782 - 37 * 14), skb),
+            ("veth, peer elsewhere", link(Some("veth"), None), skb, skb),
+            ("veth with GRO, peer with TSO", veth(on, false, on, false), skb, skb),
+            ("veth with GRO, peer without TSO", veth(on, false, off, false), napi, skb),
+            ("veth without TSO, peer with GRO", veth(off, false, on, false), skb, napi),
+            ("veth with XDP", veth(on, true, on, false), napi, skb),
+            ("veth, peer with XDP", veth(off, false, on, true), skb, napi),
             ("macvlan", link(Some("macvlan"), None), skb, skb),
             ("lo", loopback, (10, 39_860), (10, 39_860)),
             ("bridge", link(Some("bridge"), None), (10, 39_860), skb),
-            ("vxlan", link(Some("vxlan"), None), (10, 39_860), (10, 40_140)),
+            ("vxlan", link(Some("vxlan"), None), (10, 39_860), (10, 39_860)),
             ("tap", tap, skb, wire),
             ("virtio", link(None, Some("virtio")), skb, skb),
             ("hardware", link(None, Some("pci")), wire, wire),

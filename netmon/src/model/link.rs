@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The kernel's number of an interface, unique within a network namespace while it exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct IfIndex(pub u32);
 
 impl fmt::Display for IfIndex {
@@ -90,6 +90,17 @@ pub struct Offloads {
     pub tso: Option<bool>,
 }
 
+/// The other end of a veth, where it is in the same namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number.
+    pub ifindex: IfIndex,
+    /// Its offloads.
+    pub offloads: Offloads,
+    /// A native XDP program is attached to it.
+    pub native_xdp: bool,
+}
+
 /// An interface as rtnetlink describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -111,6 +122,8 @@ pub struct Link {
     pub admin_up: bool,
     /// A native XDP program is attached, whoever's.
     pub native_xdp: bool,
+    /// Its other end.
+    pub peer: Option<Peer>,
     /// State, the same that sysfs shows.
     pub state: LinkState,
     /// Offloads.

@@ -231,6 +231,7 @@ mod tests {
             permanent_address: None,
             admin_up: true,
             native_xdp: false,
+            peer: None,
             state: LinkState::default(),
             offloads: Offloads::default(),
         }

@@ -88,7 +88,13 @@ impl Counted {
     #[must_use]
     pub fn tx(&self) -> CountedDirection {
         let Base { rx: _, tx, counters } = &self.base;
-        direction(&self.now.tx, &self.first.tx, &counters.tx, *tx, |c| self.rules.tx.apply(c))
+        let rule = |c: &Counters| self.rules.tx.apply(c);
+        let shown = direction(&self.now.tx, &self.first.tx, &counters.tx, *tx, rule);
+        if !self.rules.tx_is_rx {
+            return shown;
+        }
+        let received = direction(&self.now.rx, &self.first.rx, &counters.rx, *tx, rule);
+        CountedDirection { total: received.total, ..shown }
     }
 }
 
@@ -177,7 +183,8 @@ mod tests {
             counters: first,
         };
         let now = SlotCounters { rx: counters(15, 10_500, 4, 264), tx: counters(4, 360, 7, 70) };
-        let counted = Counted { now, first, base, rules: Rules { rx: wire, tx: skb } };
+        let counted =
+            Counted { now, first, base, rules: Rules { rx: wire, tx: skb, tx_is_rx: false } };
         assert_eq!(
             counted.rx(),
             CountedDirection {
@@ -191,11 +198,27 @@ mod tests {
     }
 
     #[test]
+    fn what_loopback_says_it_sent_is_what_it_received() {
+        let rule = Rule { unit: Unit::Skb, bytes_per_packet: -14 };
+        let now = SlotCounters { rx: counters(10, 1_000, 0, 0), tx: counters(4, 900, 6, 84) };
+        let counted = Counted {
+            now,
+            first: SlotCounters::default(),
+            base: Base::default(),
+            rules: Rules { rx: rule, tx: rule, tx_is_rx: true },
+        };
+        assert_eq!(counted.tx().total, counted.rx().total);
+        assert_eq!(counted.tx().skb, Traffic { packets: 4, bytes: 900 });
+        assert_eq!(counted.tx().wire, Traffic { packets: 10, bytes: 984 });
+    }
+
+    #[test]
     fn a_base_below_what_was_counted_is_right() {
         // The device's counters were reset to zero, and then a base was taken.
         let rules = Rules {
             rx: Rule { unit: Unit::Skb, bytes_per_packet: -14 },
             tx: Rule { unit: Unit::Skb, bytes_per_packet: 0 },
+            tx_is_rx: false,
         };
         let seen = SlotCounters { rx: counters(900, 90_000, 0, 0), ..SlotCounters::default() };
         let base = Base { counters: seen, ..Base::default() };

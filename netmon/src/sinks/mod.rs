@@ -1,6 +1,6 @@
 //! Where a view goes. Sinks know the model and nothing of each other or of the sources.
 //!
-//! A format is one file and one line in [`write`]. Formats only fill a buffer; [`output`] gets
+//! A format is one file and one line in [`header`] and [`write`]. Formats only fill a buffer; [`output`] gets
 //! it to stdout without ever making the tick wait.
 
 use crate::model::options::Format;
@@ -12,12 +12,21 @@ pub mod messages;
 pub mod output;
 pub mod report;
 
-/// Adds a tick to `buffer`. `first`: nothing was written before.
-pub fn write(format: Format, view: &View, first: bool, buffer: &mut Vec<u8>) {
+/// What comes before the first tick.
+#[must_use]
+pub const fn header(format: Format) -> &'static str {
+    match format {
+        Format::Text | Format::Json => "",
+        Format::Csv => csv::HEADER,
+    }
+}
+
+/// Adds a tick to `buffer`.
+pub fn write(format: Format, view: &View, buffer: &mut Vec<u8>) {
     match format {
         Format::Text => report::write(view, buffer),
         Format::Json => json::write(view, buffer),
-        Format::Csv => csv::write(view, first, buffer),
+        Format::Csv => csv::write(view, buffer),
     }
 }
 

@@ -1,7 +1,9 @@
-//! Gets the report to stdout without ever making the tick wait: a thread of its own writes, and
-//! takes the latest tick when it is ready for one. A stdout that is blocked costs reports, which
-//! are counted, and two buffers of memory; it costs no counting. On the path of every tick.
+//! Gets the report to stdout without ever making the tick wait: a thread of its own writes. A few
+//! ticks may wait for it; when stdout is blocked for longer, the oldest give way to the latest
+//! and are counted. That costs reports and some buffers, never counting. On the path of every
+//! tick.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -9,9 +11,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+/// Ticks that may wait: enough for a thread that gets its turn late, little for a blocked one.
+const WAITING: usize = 4;
+
 #[derive(Default)]
 struct State {
-    waiting: Vec<u8>,
+    waiting: VecDeque<Vec<u8>>,
+    /// Empty buffers, to be used again.
+    spare: Vec<Vec<u8>>,
     writing: bool,
     skipped: u64,
     error: Option<io::Error>,
@@ -48,12 +55,15 @@ pub struct Ended {
 }
 
 impl Output {
-    /// Starts the thread.
+    /// Starts the thread, which writes `header` before everything else.
     ///
     /// # Errors
     /// When no thread can be had.
-    pub fn start(to: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn start(to: impl Write + Send + 'static, header: &str) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
+        if !header.is_empty() {
+            shared.state().waiting.push_back(header.as_bytes().to_vec());
+        }
         let writer = Arc::clone(&shared);
         thread::Builder::new()
             .name("netmon-stdout".to_owned())
@@ -61,17 +71,20 @@ impl Output {
         Ok(Self { shared })
     }
 
-    /// Hands a tick over and gets an empty buffer back. The tick before, if it still waits, is
-    /// replaced.
+    /// Hands a tick over and gets an empty buffer back. When too many wait, the oldest goes.
     pub fn submit(&self, buffer: &mut Vec<u8>) {
         let mut state = self.shared.state();
-        if !state.waiting.is_empty() {
+        let mut empty = state.spare.pop().unwrap_or_default();
+        if state.waiting.len() >= WAITING
+            && let Some(oldest) = state.waiting.pop_front()
+        {
             state.skipped += 1;
+            empty = oldest;
+            empty.clear();
         }
-        std::mem::swap(&mut state.waiting, buffer);
+        state.waiting.push_back(std::mem::replace(buffer, empty));
         drop(state);
         self.shared.changed.notify_one();
-        buffer.clear();
     }
 
     /// Waits until writing has failed, and says why.
@@ -109,29 +122,27 @@ impl Output {
 }
 
 fn write_all(shared: &Shared, mut to: impl Write) {
-    let mut buffer = Vec::new();
+    let mut state = shared.state();
     loop {
-        let mut state = shared.state();
-        while state.waiting.is_empty() {
+        let Some(mut buffer) = state.waiting.pop_front() else {
             if state.ending {
                 return;
             }
             state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        std::mem::swap(&mut state.waiting, &mut buffer);
+            continue;
+        };
         state.writing = true;
         drop(state);
         let result = to.write_all(&buffer).and_then(|()| to.flush());
         buffer.clear();
-        let mut state = shared.state();
+        state = shared.state();
+        state.spare.push(buffer);
         state.writing = false;
-        let failed = result.is_err();
         state.error = result.err();
-        if state.ending || failed {
+        if state.ending || state.error.is_some() {
             shared.changed.notify_all();
         }
-        drop(state);
-        if failed {
+        if state.error.is_some() {
             shared.failed.notify_one();
             return;
         }
@@ -163,23 +174,36 @@ mod tests {
     fn gate() -> (Output, mpsc::Receiver<Vec<u8>>, mpsc::Sender<()>) {
         let (written, seen) = mpsc::channel();
         let (allow, leave) = mpsc::channel();
-        (Output::start(Gate { written, leave }).unwrap(), seen, allow)
+        (Output::start(Gate { written, leave }, "").unwrap(), seen, allow)
     }
 
     #[test]
     fn a_blocked_writer_gets_the_latest_and_the_rest_is_counted() {
         let (output, seen, allow) = gate();
-        let submit = |text: &str| output.submit(&mut text.as_bytes().to_vec());
-        submit("one");
-        assert_eq!(seen.recv().unwrap(), b"one");
-        for text in ["two", "three", "four"] {
-            submit(text);
+        let submit = |number: usize| output.submit(&mut number.to_string().into_bytes());
+        submit(0);
+        assert_eq!(seen.recv().unwrap(), b"0");
+        (1..=9).for_each(submit);
+        for expected in ["6", "7", "8", "9"] {
+            allow.send(()).unwrap();
+            assert_eq!(seen.recv().unwrap(), expected.as_bytes());
         }
         allow.send(()).unwrap();
-        assert_eq!(seen.recv().unwrap(), b"four");
-        allow.send(()).unwrap();
         let ended = output.finish(Duration::from_secs(60));
-        assert_eq!(ended, Ended { skipped: 2, complete: true });
+        assert_eq!(ended, Ended { skipped: 5, complete: true });
+    }
+
+    #[test]
+    fn a_writer_that_is_a_little_late_gets_everything_after_the_header() {
+        let (written, seen) = mpsc::channel();
+        let (allow, leave) = mpsc::channel();
+        let output = Output::start(Gate { written, leave }, "header").unwrap();
+        (0..3).for_each(|number: usize| output.submit(&mut number.to_string().into_bytes()));
+        for expected in ["header", "0", "1", "2"] {
+            assert_eq!(seen.recv().unwrap(), expected.as_bytes());
+            allow.send(()).unwrap();
+        }
+        assert_eq!(output.finish(Duration::from_secs(60)).skipped, 0);
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn counted(packets: u64) -> Counted {
             tx: Traffic { packets: 7, bytes: 700 },
             counters: SlotCounters::default(),
         },
-        rules: Rules { rx: wire, tx: wire },
+        rules: Rules { rx: wire, tx: wire, tx_is_rx: false },
     }
 }
 

@@ -67,7 +67,7 @@ impl InterfaceFiles {
     #[must_use]
     pub fn link_state(&self) -> LinkState {
         LinkState {
-            operstate: self.operstate.read(|word| OperState::parse(word)),
+            operstate: self.operstate.read(OperState::parse),
             carrier_up_count: self.carrier_up_count.number(),
             carrier_down_count: self.carrier_down_count.number(),
         }

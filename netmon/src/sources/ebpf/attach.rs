@@ -169,18 +169,14 @@ impl TcAttacher<'_> {
         self.attach_clsact(program, direction).map_err(|error| format!("clsact: {error}"))
     }
 
-    /// First on the way in, so that packets are counted before another program drops them, as
-    /// the device's own counters do; last on the way out, for the same reason.
+    /// First in both directions: another program's verdict, even to pass, ends the chain.
     fn attach_tcx(
         &mut self,
         program: &str,
         direction: TcAttachType,
     ) -> Result<(Kind, Link), ProgramError> {
-        let order = match direction {
-            TcAttachType::Ingress => LinkOrder::first(),
-            _ => LinkOrder::last(),
-        };
-        let link = self.attach_as(program, direction, TcAttachOptions::TcxOrder(order))?;
+        let link =
+            self.attach_as(program, direction, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
         Ok((Kind::Tcx, link))
     }
 

@@ -20,7 +20,7 @@ use crate::model::options::Hook;
 enum Command {
     Attach { ifindex: IfIndex, hook: Hook, link_header: bool },
     Detach { ifindex: IfIndex },
-    Sweep { ifindex: IfIndex },
+    Sweep,
 }
 
 /// What was done.
@@ -88,8 +88,8 @@ impl Attacher {
     }
 
     /// Asks for what a dead netmon has left to be removed.
-    pub fn sweep(&self, ifindex: IfIndex) {
-        self.send(Command::Sweep { ifindex });
+    pub fn sweep(&self) {
+        self.send(Command::Sweep);
     }
 
     fn send(&self, command: Command) {
@@ -123,18 +123,13 @@ struct Worker {
 impl Worker {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
         while let Ok(command) = commands.recv() {
-            let outcome = match command {
+            match command {
                 Command::Attach { ifindex, hook, link_header } => {
-                    Some(self.attach(ifindex, hook, link_header))
+                    let outcome = self.attach(ifindex, hook, link_header);
+                    self.tell(outcome);
                 }
-                Command::Detach { ifindex } => {
-                    self.detach(ifindex);
-                    None
-                }
-                Command::Sweep { ifindex } => self.sweep(ifindex),
-            };
-            if outcome.is_some_and(|outcome| self.outcomes.send(outcome).is_err()) {
-                break;
+                Command::Detach { ifindex } => self.detach(ifindex),
+                Command::Sweep => self.sweep(),
             }
         }
         let Self { clsact, attached, .. } = &mut self;
@@ -172,13 +167,20 @@ impl Worker {
         self.slots.take_back(ifindex);
     }
 
-    fn sweep(&mut self, ifindex: IfIndex) -> Option<Outcome> {
-        if self.clsact.is_none() {
-            self.clsact = Clsact::new()
-                .inspect_err(|error| tracing::debug!("no look at old filters: {error}"))
-                .ok();
+    fn sweep(&mut self) {
+        match Clsact::new() {
+            Ok(mut clsact) => {
+                for (ifindex, filters) in clsact.sweep() {
+                    self.tell(Outcome::Swept { ifindex, filters });
+                }
+                self.clsact = Some(clsact);
+            }
+            Err(error) => tracing::debug!("no look at old filters: {error}"),
         }
-        let filters = self.clsact.as_mut()?.sweep(ifindex);
-        (filters > 0).then_some(Outcome::Swept { ifindex, filters })
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        // At the end nobody listens any more.
+        let _ = self.outcomes.send(outcome);
     }
 }

@@ -1,9 +1,10 @@
 //! The way before TCX: a clsact qdisc with bpf filters, over rtnetlink (tc-bpf(8)).
 //!
 //! Filters outlive their process. So each of ours carries in its handle the process id that put
-//! it there, and whether that process made the qdisc; a filter with our program's name whose
-//! process is gone is removed at the next start, and the qdisc with it when we made it and
-//! nobody else uses it. A living netmon's filters are left alone.
+//! it there, and whether a netmon made the qdisc; a filter with our program's name whose
+//! process is gone is removed at the next start, and the qdisc with it when a netmon made it and
+//! nobody else uses it. A living netmon's filters are left alone; the last one that ends takes
+//! the qdisc with it.
 
 use std::collections::HashSet;
 
@@ -21,7 +22,7 @@ use crate::model::link::IfIndex;
 
 /// Process ids are below 2^22 (linux/threads.h, `PID_MAX_LIMIT`).
 const PROCESS_MASK: u32 = (1 << 22) - 1;
-/// In a filter's handle: its process has made the clsact qdisc.
+/// In a filter's handle: a netmon has made the clsact qdisc.
 const MADE_QDISC: u32 = 1 << 30;
 const CLSACT: &str = "clsact";
 const BOTH: [TcHandle; 2] = [
@@ -60,10 +61,12 @@ impl Filter {
     }
 
     fn is_ours(&self) -> bool {
-        self.program.as_deref().is_some_and(|program| {
-            // The kernel keeps the name as it was given; some tools show 15 bytes of it.
-            [INGRESS_PROGRAM, EGRESS_PROGRAM].iter().any(|ours| program == *ours)
-        })
+        let ours = [INGRESS_PROGRAM, EGRESS_PROGRAM];
+        self.program.as_deref().is_some_and(|program| ours.contains(&program))
+    }
+
+    fn made_qdisc(&self) -> bool {
+        self.handle & MADE_QDISC != 0
     }
 
     /// Of ours, and its process is not among the living.
@@ -92,7 +95,8 @@ impl Clsact {
         if made_qdisc { process | MADE_QDISC } else { process }
     }
 
-    /// Makes sure that the interface has a clsact qdisc. `true`: it was made now.
+    /// Makes sure that the interface has a clsact qdisc. `true`: a netmon made it, this one now
+    /// or another one before.
     ///
     /// # Errors
     /// What the kernel answers.
@@ -103,7 +107,10 @@ impl Clsact {
         let message = RouteNetlinkMessage::NewQueueDiscipline(message);
         match self.runtime.block_on(request(&handle, message, NLM_F_CREATE | NLM_F_EXCL)) {
             Ok(()) => Ok(true),
-            Err(Error::NetlinkError(answer)) if answer.raw_code() == -libc::EEXIST => Ok(false),
+            Err(Error::NetlinkError(answer)) if answer.raw_code() == -libc::EEXIST => {
+                let present = self.runtime.block_on(filters(&handle, ifindex));
+                Ok(present.iter().any(|filter| filter.is_ours() && filter.made_qdisc()))
+            }
             Err(error) => Err(error),
         }
     }
@@ -118,11 +125,34 @@ impl Clsact {
         });
     }
 
-    /// Removes what dead processes of ours have left on an interface; says how many filters.
-    pub fn sweep(&mut self, ifindex: IfIndex) -> usize {
+    /// Removes what dead processes of ours have left on any interface; says how many filters
+    /// where.
+    pub fn sweep(&mut self) -> Vec<(IfIndex, usize)> {
         let handle = self.handle.clone();
-        self.runtime.block_on(sweep(&handle, ifindex))
+        self.runtime.block_on(async {
+            let mut swept = Vec::new();
+            for ifindex in with_clsact(&handle).await {
+                let filters = sweep(&handle, ifindex).await;
+                if filters > 0 {
+                    swept.push((ifindex, filters));
+                }
+            }
+            swept
+        })
     }
+}
+
+/// The interfaces that have a clsact qdisc.
+async fn with_clsact(handle: &Handle) -> Vec<IfIndex> {
+    let mut found = Vec::new();
+    let mut answers = std::pin::pin!(handle.qdisc().get().execute());
+    while let Ok(Some(message)) = answers.try_next().await {
+        let clsact = |attribute: &TcAttribute| matches!(attribute, TcAttribute::Kind(kind) if kind == CLSACT);
+        if message.attributes.iter().any(clsact) {
+            found.push(IfIndex(message.header.index.cast_unsigned()));
+        }
+    }
+    found
 }
 
 async fn sweep(handle: &Handle, ifindex: IfIndex) -> usize {
@@ -134,7 +164,7 @@ async fn sweep(handle: &Handle, ifindex: IfIndex) -> usize {
     for filter in &stale {
         remove_filter(handle, ifindex, filter).await;
     }
-    if kept.is_empty() && stale.iter().any(|filter| filter.handle & MADE_QDISC != 0) {
+    if kept.is_empty() && stale.iter().any(Filter::made_qdisc) {
         remove_qdisc(handle, ifindex).await;
     }
     stale.len()

@@ -12,8 +12,8 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::AsyncSocket as _;
 use rtnetlink::{Handle, MulticastGroup};
 
-use super::ethtool::Ethtool;
-use crate::model::link::{IfIndex, Link, LinkState, Offloads, OperState};
+use super::ethtool::{Ethtool, name_of};
+use crate::model::link::{IfIndex, Link, LinkState, Offloads, OperState, Peer};
 
 /// Room for the news of some thousand interfaces that change at once. The kernel caps it at
 /// net.core.rmem_max; what does not fit is told as [`LinkNews::Lost`].
@@ -96,11 +96,11 @@ impl Links {
                         return Some(LinkNews::Is(link));
                     }
                 }
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => {
-                    // With AF_BRIDGE only a port has left its bridge.
-                    if message.header.interface_family == AddressFamily::Unspec {
-                        return Some(LinkNews::Gone(IfIndex(message.header.index)));
-                    }
+                // With AF_BRIDGE only a port has left its bridge.
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message))
+                    if message.header.interface_family == AddressFamily::Unspec =>
+                {
+                    return Some(LinkNews::Gone(IfIndex(message.header.index)));
                 }
                 _ => {}
             }
@@ -108,14 +108,22 @@ impl Links {
     }
 
     fn link(&self, message: LinkMessage) -> Option<Link> {
-        let mut link = describe(message)?;
+        let (mut link, peer) = describe(message)?;
         link.offloads = self.ethtool.offloads(&link.name);
+        if let Some(ifindex) = peer.filter(|_| link.kind.as_deref() == Some("veth"))
+            && let Some(name) = name_of(ifindex)
+        {
+            // Whether it has XDP is told by its own description.
+            let offloads = self.ethtool.offloads(&name);
+            link.peer = Some(Peer { ifindex, offloads, native_xdp: false });
+        }
         Some(link)
     }
 }
 
-/// Reads a message; `None` when it is not about an interface as a whole.
-fn describe(message: LinkMessage) -> Option<Link> {
+/// Reads a message: the interface, and the one below or beside it in the same namespace.
+/// `None` when it is not about an interface as a whole.
+fn describe(message: LinkMessage) -> Option<(Link, Option<IfIndex>)> {
     let LinkMessage { header, attributes, .. } = message;
     if header.interface_family != AddressFamily::Unspec {
         return None;
@@ -130,13 +138,20 @@ fn describe(message: LinkMessage) -> Option<Link> {
         permanent_address: None,
         admin_up: header.flags.contains(LinkFlags::Up),
         native_xdp: false,
+        peer: None,
         state: LinkState::default(),
         offloads: Offloads::default(),
     };
+    let (mut other, mut elsewhere) = (None, false);
     for attribute in attributes {
-        take(&mut link, attribute);
+        match attribute {
+            LinkAttribute::Link(ifindex) => other = Some(IfIndex(ifindex)),
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+            attribute => take(&mut link, attribute),
+        }
     }
-    (!link.name.is_empty()).then_some(link)
+    let other = other.filter(|_| !elsewhere);
+    (!link.name.is_empty()).then_some((link, other))
 }
 
 fn take(link: &mut Link, attribute: LinkAttribute) {

@@ -1,0 +1,174 @@
+//! What the agent makes of news: interfaces that come, change and go, and programs that have
+//! been attached to them or not.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::counting::change_rules;
+use super::run::Agent;
+use super::watchlist::Change;
+use crate::model::accounting::Rules;
+use crate::model::event::{Event, EventKind};
+use crate::model::link::{IfIndex, Link};
+use crate::model::snapshot::Source;
+use crate::recovery::policy::Policy;
+use crate::sources::ebpf::attacher::Outcome;
+use crate::sources::netlink::links::LinkNews;
+
+impl Agent {
+    pub(super) async fn hear(&mut self, news: LinkNews) {
+        match news {
+            LinkNews::Is(link) => self.update(link),
+            LinkNews::Gone(ifindex) => self.gone(ifindex),
+            LinkNews::Lost => match self.links.list().await {
+                Ok(links) => {
+                    for ifindex in self.list.missing(&links) {
+                        self.gone(ifindex);
+                    }
+                    links.into_iter().for_each(|link| self.update(link));
+                }
+                Err(error) => tracing::warn!("{error}"),
+            },
+        }
+    }
+
+    fn update(&mut self, link: Link) {
+        self.tell_peer(&link);
+        match self.list.update(link, &self.settings) {
+            None => {}
+            Some(Change::Appeared(at)) => {
+                self.tell_of(at, EventKind::Appeared, "appeared".to_owned());
+                self.begin(at);
+            }
+            Some(Change::Back(at)) => {
+                let ifindex = self.list.items()[at].link.ifindex;
+                self.tell_of(at, EventKind::Back, format!("back (ifindex {ifindex})"));
+                self.begin(at);
+            }
+            Some(Change::Renamed(at, old)) => {
+                self.tell_of(at, EventKind::Renamed, format!("was {old} before"));
+                self.altered(at);
+            }
+            Some(Change::Altered(at)) => self.altered(at),
+        }
+    }
+
+    /// What counts an interface that is here now, from its first moment.
+    pub(super) fn begin(&mut self, at: usize) {
+        let item = &mut self.list.items_mut()[at];
+        let live = &mut item.live;
+        let policy =
+            live.policy.get_or_insert_with(|| Policy::new(item.wanted.recover, item.named));
+        if self.recovery_denied {
+            policy.deny();
+        }
+        live.absence_reported = false;
+        live.state_is_old = true;
+        live.slot = None;
+        live.facts.counted = None;
+        live.facts.source = Source::Kernel;
+        live.facts.hook = Arc::clone(&self.attaching);
+        live.files = self.counting.sysfs.open(&item.name, item.link.ifindex);
+        let foreign = live.files.is_none();
+        if self.counting.attach(&item.link, item.wanted.hook) {
+            self.pending += 1;
+            if foreign {
+                let message = "sysfs shows another network namespace: netlink tells its state";
+                self.tell_of(at, EventKind::Warning, message.to_owned());
+            }
+        } else {
+            let why = Arc::clone(&self.counting.only_sysfs);
+            self.read_from_sysfs(at, &why);
+        }
+    }
+
+    /// The other end of a watched veth has changed, which may change how the watched end counts.
+    pub(super) fn tell_peer(&mut self, link: &Link) {
+        for at in 0..self.list.items().len() {
+            if let Some(peer) = &mut self.list.items_mut()[at].link.peer
+                && peer.ifindex == link.ifindex
+            {
+                (peer.offloads, peer.native_xdp) = (link.offloads, link.native_xdp);
+                self.altered(at);
+            }
+        }
+    }
+
+    fn altered(&mut self, at: usize) {
+        let item = &mut self.list.items_mut()[at];
+        item.live.state_is_old = true;
+        let rules = Rules::of(&item.link);
+        if let Some(counted) = &mut item.live.facts.counted
+            && counted.rules != rules
+        {
+            change_rules(counted, rules);
+        }
+    }
+
+    fn gone(&mut self, ifindex: IfIndex) {
+        let Some(at) = self.list.remove(ifindex) else {
+            return;
+        };
+        self.counting.detach(ifindex);
+        let live = &mut self.list.items_mut()[at].live;
+        live.policy.as_mut().map(Policy::absent);
+        live.files = None;
+        self.tell_of(at, EventKind::Gone, "gone".to_owned());
+    }
+
+    pub(super) fn attached(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Swept { ifindex, filters } => {
+                let name =
+                    self.list.find(ifindex).map(|at| Arc::clone(&self.list.items()[at].name));
+                let name = name.unwrap_or_else(|| format!("ifindex {ifindex}").into());
+                let message = format!("{filters} filters of a netmon that was killed are removed");
+                self.tell(Event::of(&name, EventKind::Warning, message));
+            }
+            Outcome::Refused { ifindex, reason } => {
+                self.pending = self.pending.saturating_sub(1);
+                if let Some(at) = self.list.find(ifindex) {
+                    self.read_from_sysfs(at, &reason);
+                }
+            }
+            Outcome::Attached { ifindex, slot, hook, native_xdp } => {
+                self.pending = self.pending.saturating_sub(1);
+                match self.list.find(ifindex) {
+                    Some(at) => self.counts(at, slot, &hook, native_xdp),
+                    None => self.counting.detach(ifindex),
+                }
+            }
+        }
+    }
+
+    /// The programs count from now on.
+    fn counts(&mut self, at: usize, slot: u32, hook: &str, native_xdp: bool) {
+        let item = &mut self.list.items_mut()[at];
+        item.link.native_xdp |= native_xdp;
+        let link = item.link.clone();
+        self.tell_peer(&link);
+        let item = &mut self.list.items_mut()[at];
+        let Some(counted) = self.counting.begin(slot, &item.link) else {
+            let ifindex = item.link.ifindex;
+            self.counting.detach(ifindex);
+            return self.read_from_sysfs(at, "the counters cannot be read together");
+        };
+        let live = &mut item.live;
+        live.slot = Some(slot);
+        live.facts.counted = Some(counted);
+        live.facts.source = Source::Ebpf;
+        live.facts.hook = hook.into();
+        if let Some(policy) = live.policy.as_mut().filter(|_| native_xdp) {
+            policy.expect_bounce(Instant::now());
+        }
+        self.tell_of(at, EventKind::Counting, hook.to_owned());
+    }
+
+    fn read_from_sysfs(&mut self, at: usize, why: &str) {
+        let hook = format!("sysfs ({why})");
+        let item = &mut self.list.items_mut()[at];
+        item.live.facts.source = Source::Sysfs;
+        item.live.facts.hook = hook.as_str().into();
+        self.tell_of(at, EventKind::Counting, hook);
+    }
+}

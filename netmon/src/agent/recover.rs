@@ -1,0 +1,64 @@
+//! Joins the policy of recovery to what acts on the kernel. Setting a link up may take a driver
+//! seconds, so the tick does not wait for it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::run::Agent;
+use crate::model::event::{Event, EventKind};
+use crate::model::link::IfIndex;
+use crate::recovery::link_control::{self, SetUpError};
+use crate::recovery::policy::{Condition, Policy};
+
+impl Agent {
+    pub(super) fn recover(&mut self, now: Instant) {
+        for at in 0..self.list.items().len() {
+            let item = &mut self.list.items_mut()[at];
+            let Some(policy) = item.live.policy.as_mut().filter(|_| item.present) else {
+                continue;
+            };
+            let condition = Condition::of(Some(item.link.admin_up), item.live.facts.state);
+            let decision = policy.observe(now, condition);
+            if !decision.set_up && decision.tell.is_none() {
+                continue;
+            }
+            let (name, ifindex) = (Arc::clone(&item.name), item.link.ifindex);
+            if let Some((kind, message)) = decision.tell {
+                self.tell(Event::of(&name, kind, message));
+            }
+            if decision.set_up {
+                let (handle, done) = (self.links.handle(), self.set_up_done.clone());
+                tokio::spawn(async move {
+                    let result = link_control::set_up(handle, ifindex).await;
+                    // The agent may have ended meanwhile.
+                    let _ = done.send((ifindex, result));
+                });
+            }
+        }
+    }
+
+    pub(super) fn set_up_ended(&mut self, ifindex: IfIndex, result: Result<(), SetUpError>) {
+        let Some(at) = self.list.find(ifindex) else {
+            return;
+        };
+        let name = Arc::clone(&self.list.items()[at].name);
+        match result {
+            Ok(()) => {}
+            Err(SetUpError::Refused(why)) => {
+                let message = format!("could not be set up: {why}");
+                self.tell(Event::of(&name, EventKind::SetUpFailed, message));
+            }
+            Err(denied @ SetUpError::Denied) => {
+                let policies = self.list.items_mut().iter_mut().map(|item| &mut item.live.policy);
+                policies.flatten().for_each(Policy::deny);
+                if !std::mem::replace(&mut self.recovery_denied, true) {
+                    let message = format!(
+                        "{denied}: links that are down stay down; run netmon with sudo, \
+                         or use --no-recover"
+                    );
+                    self.tell(Event::own(EventKind::Warning, message));
+                }
+            }
+        }
+    }
+}
