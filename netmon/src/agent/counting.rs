@@ -31,6 +31,8 @@ pub(super) struct Live {
     pub(super) facts: InterfaceFacts,
     /// Where the programs count it, if they do.
     pub(super) slot: Option<u32>,
+    /// A native XDP program of ours is attached.
+    pub(super) native_xdp: bool,
     pub(super) files: Option<InterfaceFiles>,
     /// Something was heard of the interface since its state was read.
     pub(super) state_is_old: bool,
@@ -56,6 +58,7 @@ impl Default for Live {
         Self {
             facts,
             slot: None,
+            native_xdp: false,
             files: None,
             state_is_old: true,
             policy: None,

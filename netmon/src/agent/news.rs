@@ -32,7 +32,10 @@ impl Agent {
         }
     }
 
-    fn update(&mut self, link: Link) {
+    fn update(&mut self, mut link: Link) {
+        // News may be older than the XDP program that we have attached since.
+        let watched = self.list.find(link.ifindex).map(|at| &self.list.items()[at].live);
+        link.native_xdp |= watched.is_some_and(|live| live.native_xdp);
         self.tell_peer(&link);
         match self.list.update(link, &self.settings) {
             None => {}
@@ -65,6 +68,7 @@ impl Agent {
         live.absence_reported = false;
         live.state_is_old = true;
         live.slot = None;
+        live.native_xdp = false;
         live.facts.counted = None;
         live.facts.source = Source::Kernel;
         live.facts.hook = Arc::clone(&self.attaching);
@@ -154,6 +158,7 @@ impl Agent {
             return self.read_from_sysfs(at, "the counters cannot be read together");
         };
         let live = &mut item.live;
+        live.native_xdp = native_xdp;
         live.slot = Some(slot);
         live.facts.counted = Some(counted);
         live.facts.source = Source::Ebpf;
