@@ -74,7 +74,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// User-space logs and the programs' messages, both to stderr.
+/// Our own logs, and those of libraries and of the kernel programs (crate `log`), to stderr.
 fn start_log(verbose: u8, quiet: bool) {
     let level = match (quiet, verbose) {
         (true, _) => tracing::Level::ERROR,

@@ -44,6 +44,9 @@ pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, 
     for doubled in settings.selection.deduplicate() {
         messages.say(&format!("'{doubled}' was named more than once; it is watched once"));
     }
+    for missing in settings.selection.missing(&existing) {
+        messages.say(&format!("waiting for '{missing}'"));
+    }
     let log = match (quiet, verbose) {
         (true, _) => ProgramLog::Off,
         (false, 0) => ProgramLog::Warnings,

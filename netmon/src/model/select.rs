@@ -151,16 +151,17 @@ impl Selection {
         doubled
     }
 
+    /// What is asked for and does not exist.
+    pub fn missing(&self, links: &[Link]) -> impl Iterator<Item = &Selector> {
+        self.wanted.iter().filter(|selector| !links.iter().any(|link| selector.matches(link)))
+    }
+
     /// Checks the selection against what exists.
     ///
     /// # Errors
     /// The first of: names that do not exist, a pattern that matches nothing, nothing left.
     pub fn check(&self, links: &[Link]) -> Result<(), SelectError> {
-        let missing: Vec<&Selector> = self
-            .wanted
-            .iter()
-            .filter(|selector| !links.iter().any(|link| selector.matches(link)))
-            .collect();
+        let missing: Vec<&Selector> = self.missing(links).collect();
         let unknown: Vec<String> =
             missing.iter().filter(|s| s.is_name()).map(ToString::to_string).collect();
         if let Some(long) = unknown.iter().find(|name| name.len() > LONGEST_NAME) {
