@@ -1,9 +1,12 @@
 //! `netmon run`: settings, sources, sinks, agent.
 
+use std::fs::File;
 use std::io::{BufRead, IsTerminal, stderr, stdin};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::runtime::Runtime;
 
 use super::Failure;
@@ -92,6 +95,12 @@ fn watch(runtime: &Runtime, agent: Agent, limits: Limits) -> Result<ExitCode, Fa
         }
         End::NoNews => Err(Failure::Other(anyhow::anyhow!("the netlink connection has ended"))),
     }
+}
+
+/// Stdout as a file: what is written is whole lines in one piece, which the standard library's
+/// stdout would look through for line ends.
+fn stdout() -> std::io::Result<File> {
+    Ok(File::from(std::io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Asks which interfaces, if none was named, and checks those that were.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::accounting::Traffic;
 use super::event::Event;
 use super::link::{IfIndex, state_reason};
-use super::snapshot::{CountedDirection, DeviceCounters, InterfaceFacts, Source, Tick};
+use super::snapshot::{Counted, CountedDirection, DeviceCounters, InterfaceFacts, Source, Tick};
 
 /// The state shown for an interface that does not exist.
 pub const ABSENT: &str = "absent";
@@ -196,8 +196,8 @@ impl InterfaceView {
         }
         let same = self.ifindex == *ifindex;
         let elapsed = self.seen_at.filter(|_| same).map(|t| at.saturating_duration_since(t));
-        self.rx.update(&device.rx, counted.map(|counted| counted.rx()), elapsed);
-        self.tx.update(&device.tx, counted.map(|counted| counted.tx()), elapsed);
+        self.rx.update(&device.rx, counted.as_ref().map(Counted::rx), elapsed);
+        self.tx.update(&device.tx, counted.as_ref().map(Counted::tx), elapsed);
         self.seen_at = Some(at);
         self.ifindex = *ifindex;
     }
