@@ -63,8 +63,8 @@ pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, 
         messages.say(&format!("counting from sysfs: {why}"));
     }
     drop(entered);
-    let output =
-        Output::start(std::io::stdout(), sinks::header(settings.format)).map_err(Failure::other)?;
+    let stdout = stdout().context("cannot use stdout").map_err(Failure::Other)?;
+    let output = Output::start(stdout, sinks::header(settings.format)).map_err(Failure::other)?;
     let limits = Limits { reports: args.count, duration: args.duration };
     let agent = Agent::new(settings, links, existing, counting, messages, output);
     watch(&runtime, agent, limits)
