@@ -17,11 +17,18 @@ pub(super) struct Cli {
     pub(super) command: Command,
 
     /// Say more (twice: still more)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = clap::ArgAction::Count,
+        conflicts_with = "quiet",
+        display_order = 100
+    )]
     pub(super) verbose: u8,
 
     /// Say only what is wrong
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 101)]
     pub(super) quiet: bool,
 }
 
@@ -72,7 +79,7 @@ pub(super) struct RunArgs {
     exclude: Vec<String>,
 
     /// Where packets and bytes come from [default: auto]
-    #[arg(short, long, value_enum, hide_possible_values = false)]
+    #[arg(short, long, value_enum)]
     source: Option<SourceChoice>,
 
     /// Where to count [default: auto]

@@ -16,7 +16,7 @@ use super::signals::Signals;
 use crate::agent::{Agent, Counting, End, Limits};
 use crate::config::{Layer, Settings};
 use crate::model::link::Link;
-use crate::model::select::{Selection, Selector};
+use crate::model::select::{SelectError, Selection, Selector};
 use crate::privileges;
 use crate::sinks;
 use crate::sinks::messages::{Messages, Verbosity};
@@ -113,9 +113,12 @@ fn choose(settings: &mut Settings, existing: &[Link]) -> Result<(), Failure> {
     if settings.wait {
         return Ok(());
     }
-    settings.selection.check(existing).map_err(|error| {
-        let hint = "use --wait to wait for interfaces that come later";
-        Failure::Use(anyhow::anyhow!("{error}\n{hint}"))
+    settings.selection.check(existing).map_err(|error| match error {
+        SelectError::Unknown { .. } | SelectError::NothingMatches { .. } => {
+            let hint = "use --wait to wait for interfaces that come later";
+            Failure::Use(anyhow::anyhow!("{error}\n{hint}"))
+        }
+        error => Failure::usage(error),
     })
 }
 
