@@ -3,7 +3,8 @@
 //! rtnetlink). What it did comes back as an [`Outcome`].
 
 use std::collections::HashMap;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -56,6 +57,7 @@ pub enum Outcome {
 /// The thread's handle. Dropping it detaches everything and waits for that.
 pub struct Attacher {
     commands: Option<mpsc::Sender<Command>>,
+    ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -70,11 +72,19 @@ impl Attacher {
     ) -> std::io::Result<(Self, UnboundedReceiver<Outcome>)> {
         let (commands, received) = mpsc::channel();
         let (outcomes, told) = unbounded_channel();
-        let worker = Worker { programs, slots, clsact: None, attached: HashMap::new(), outcomes };
+        let ending = Arc::new(AtomicBool::new(false));
+        let worker = Worker {
+            programs,
+            slots,
+            clsact: None,
+            attached: HashMap::new(),
+            outcomes,
+            ending: Arc::clone(&ending),
+        };
         let thread = thread::Builder::new()
             .name("netmon-attach".to_owned())
             .spawn(move || worker.run(&received))?;
-        Ok((Self { commands: Some(commands), thread: Some(thread) }, told))
+        Ok((Self { commands: Some(commands), ending, thread: Some(thread) }, told))
     }
 
     /// Asks for an interface to be counted.
@@ -103,6 +113,8 @@ impl Attacher {
 
 impl Drop for Attacher {
     fn drop(&mut self) {
+        // What still waits to be attached is not any more.
+        self.ending.store(true, Ordering::Relaxed);
         self.commands = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -118,11 +130,15 @@ struct Worker {
     clsact: Option<Clsact>,
     attached: HashMap<IfIndex, Attachment>,
     outcomes: UnboundedSender<Outcome>,
+    ending: Arc<AtomicBool>,
 }
 
 impl Worker {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
         while let Ok(command) = commands.recv() {
+            if self.ending.load(Ordering::Relaxed) {
+                break;
+            }
             match command {
                 Command::Attach { ifindex, hook, link_header } => {
                     let outcome = self.attach(ifindex, hook, link_header);
