@@ -23,6 +23,9 @@ use crate::sources::netlink::links::{LinkNews, Links};
 /// kernel's own counters are shown, which are the same numbers.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// From so many interfaces on it is said that detaching takes its time.
+const MANY: usize = 50;
+
 /// When to end without being told to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
@@ -131,6 +134,13 @@ impl Agent {
         };
         if let End::Stopped(name) = end {
             self.messages.say(&format!("{name}: ending"));
+        }
+        let attached = self.list.items().iter().filter(|item| item.live.slot.is_some()).count();
+        if attached >= MANY {
+            self.messages.say(&format!(
+                "detaching from {attached} interfaces, some 25 ms each; \
+                 a second Ctrl-C leaves it to the kernel"
+            ));
         }
         let Self { counting, output, messages, .. } = self;
         drop(counting);
