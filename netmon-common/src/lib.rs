@@ -43,12 +43,7 @@ impl Counters {
 
     /// Adds what another CPU has counted.
     pub const fn add(&mut self, other: &Self) {
-        let Self {
-            packets,
-            bytes,
-            extra_packets,
-            extra_bytes,
-        } = other;
+        let Self { packets, bytes, extra_packets, extra_bytes } = other;
         self.packets = self.packets.wrapping_add(*packets);
         self.bytes = self.bytes.wrapping_add(*bytes);
         self.extra_packets = self.extra_packets.wrapping_add(*extra_packets);
@@ -97,5 +92,7 @@ pub const SLOT_MASK: u32 = 0x00ff_ffff;
 pub const INGRESS_PROGRAM: &str = "netmon_ingress";
 /// See [`INGRESS_PROGRAM`].
 pub const EGRESS_PROGRAM: &str = "netmon_egress";
-/// The XDP program, which passes everything on.
+/// The XDP program for frames in one buffer, which passes everything on.
 pub const XDP_PROGRAM: &str = "netmon_xdp";
+/// The XDP program for frames in several buffers, which costs more.
+pub const XDP_FRAGS_PROGRAM: &str = "netmon_xdp_frags";

@@ -1,4 +1,7 @@
 //! The one step that every hook shares: find the interface's slot, add to its counters.
+//!
+//! What is rare is kept out of line, so that the usual packet's way saves and restores no
+//! registers for it: that alone was 1.5 ns a packet (Linux 6.18).
 
 use aya_ebpf::{
     EbpfContext,
@@ -28,70 +31,94 @@ pub enum Direction {
     Tx,
 }
 
-/// An interface's counters on this CPU, in one direction.
-pub struct Slot {
-    counters: *mut Counters,
-    /// Whether its packets begin with an Ethernet header.
-    pub link_header: bool,
-}
+/// An interface's counters on this CPU, in one direction, for as long as the program runs.
+#[derive(Clone, Copy)]
+pub struct Slot(*mut Counters);
 
 impl Slot {
-    /// The counters of `ifindex`; those of [`UNKNOWN_SLOT`] when nobody has asked for it.
-    /// `None` only when the slot lies outside the map.
+    /// The counters of `ifindex`. `elsewhere` gives the entry of an interface that [`SLOTS`] does
+    /// not know; it should be a call out of line to [`entry_elsewhere`]. `None` only when the
+    /// slot lies outside the map.
     #[inline(always)]
-    pub fn of(ctx: &impl EbpfContext, ifindex: u32, direction: Direction) -> Option<Self> {
-        let entry = if ifindex < DIRECT_IFINDEXES {
-            SLOTS.get(ifindex)
-        } else {
-            // SAFETY: entries are written whole by user space; an outdated one is harmless.
-            unsafe { FAR_SLOTS.get(&ifindex) }
+    pub fn of(ifindex: u32, direction: Direction, elsewhere: impl FnOnce() -> u32) -> Option<Self> {
+        let entry = match SLOTS.get(ifindex) {
+            Some(entry) if *entry != UNKNOWN_SLOT => *entry,
+            _ => elsewhere(),
         };
-        let entry = entry.copied().unwrap_or(UNKNOWN_SLOT);
         let slot = COUNTERS.get_ptr_mut(entry & SLOT_MASK)?;
         // SAFETY: the map holds the memory, on this CPU alone, for as long as the program runs.
-        let counters = unsafe {
+        Some(Self(unsafe {
             match direction {
                 Direction::Rx => &raw mut (*slot).rx,
                 Direction::Tx => &raw mut (*slot).tx,
             }
-        };
-        let slot = Self {
-            counters,
-            link_header: entry & NO_LINK_HEADER == 0,
-        };
-        if entry & SLOT_MASK == UNKNOWN_SLOT {
-            slot.tell_unknown(ctx, ifindex);
-        }
-        Some(slot)
+        }))
+    }
+
+    /// The slot of what [`Slot::counters`] gave.
+    #[inline(always)]
+    pub fn from_counters(counters: *mut Counters) -> Self {
+        Self(counters)
+    }
+
+    /// The counters, to be handed to a function out of line.
+    #[inline(always)]
+    pub fn counters(self) -> *mut Counters {
+        self.0
     }
 
     /// Counts one packet of `len` bytes.
     #[inline(always)]
-    pub fn add(&self, len: u64) {
+    pub fn add(self, len: u64) {
         // SAFETY: see `of`; nothing else on this CPU writes here while a program runs, because
         // TC and XDP run with bottom halves disabled.
         unsafe {
-            (*self.counters).packets += 1;
-            (*self.counters).bytes += len;
+            (*self.0).packets += 1;
+            (*self.0).bytes += len;
         }
     }
 
     /// Counts what the last packet is on the wire beyond what the stack handled.
     #[inline(always)]
-    pub fn add_extra(&self, packets: u64, bytes: u64) {
+    pub fn add_extra(self, packets: u64, bytes: u64) {
         // SAFETY: as in `add`.
         unsafe {
-            (*self.counters).extra_packets += packets;
-            (*self.counters).extra_bytes += bytes;
+            (*self.0).extra_packets += packets;
+            (*self.0).extra_bytes += bytes;
         }
     }
+}
 
-    /// Once per CPU and direction, since a message a packet would be a flood.
-    #[inline(always)]
-    fn tell_unknown(&self, ctx: &impl EbpfContext, ifindex: u32) {
-        // SAFETY: as in `add`.
-        if unsafe { (*self.counters).packets } == 0 {
-            aya_log_ebpf::warn!(ctx, "a packet of interface {}, which has no slot", ifindex);
-        }
+/// The entry of an interface that is not in [`SLOTS`]: from the hash, or that of
+/// [`UNKNOWN_SLOT`], which is told before the first packet that it counts on a CPU, since a
+/// message a packet would be a flood.
+#[inline(always)]
+pub fn entry_elsewhere(ctx: &impl EbpfContext, ifindex: u32) -> u32 {
+    if let Some(entry) = far_entry(ifindex) {
+        return entry;
     }
+    // SAFETY: as in `Slot::add`.
+    let first = COUNTERS
+        .get_ptr_mut(UNKNOWN_SLOT)
+        .is_some_and(|slot| unsafe { (*slot).rx.packets + (*slot).tx.packets } == 0);
+    if first {
+        aya_log_ebpf::warn!(ctx, "a packet of interface {}, which has no slot", ifindex);
+    }
+    UNKNOWN_SLOT
+}
+
+/// Whether the interface's packets begin with an Ethernet header.
+#[inline(always)]
+pub fn has_link_header(ifindex: u32) -> bool {
+    let entry = SLOTS.get(ifindex).copied().or_else(|| far_entry(ifindex));
+    entry.unwrap_or(UNKNOWN_SLOT) & NO_LINK_HEADER == 0
+}
+
+#[inline(always)]
+fn far_entry(ifindex: u32) -> Option<u32> {
+    if ifindex < DIRECT_IFINDEXES {
+        return None;
+    }
+    // SAFETY: entries are written whole by user space; an outdated one is harmless.
+    unsafe { FAR_SLOTS.get(ifindex) }.copied()
 }

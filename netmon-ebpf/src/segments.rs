@@ -56,10 +56,7 @@ pub fn extra(packet: &impl Packet, len: u32, gso_size: u32, link_header: bool) -
         return None;
     }
     let more = (len - headers - 1) / gso_size;
-    Some(Extra {
-        packets: more,
-        bytes: more * headers,
-    })
+    Some(Extra { packets: more, bytes: more * headers })
 }
 
 /// Length of everything before the payload that is cut into segments.
@@ -187,38 +184,14 @@ mod tests {
     fn headers_of_every_known_kind() {
         let vxlan = [ethernet(&[], ETH_P_IP), ipv4(5, 17), udp(4789), vec![0; 8]].concat();
         let cases: Vec<(&str, bool, Vec<Vec<u8>>, Option<u32>)> = vec![
-            (
-                "tcp over ipv4",
-                true,
-                vec![ethernet(&[], ETH_P_IP), ipv4(5, 6), tcp(8)],
-                Some(66),
-            ),
-            (
-                "ipv4 options",
-                true,
-                vec![ethernet(&[], ETH_P_IP), ipv4(15, 6), tcp(5)],
-                Some(94),
-            ),
-            (
-                "udp",
-                true,
-                vec![ethernet(&[], ETH_P_IP), ipv4(5, 17), udp(53)],
-                Some(42),
-            ),
-            (
-                "ipv6",
-                true,
-                vec![ethernet(&[], ETH_P_IPV6), ipv6(&[], 6), tcp(5)],
-                Some(74),
-            ),
+            ("tcp over ipv4", true, vec![ethernet(&[], ETH_P_IP), ipv4(5, 6), tcp(8)], Some(66)),
+            ("ipv4 options", true, vec![ethernet(&[], ETH_P_IP), ipv4(15, 6), tcp(5)], Some(94)),
+            ("udp", true, vec![ethernet(&[], ETH_P_IP), ipv4(5, 17), udp(53)], Some(42)),
+            ("ipv6", true, vec![ethernet(&[], ETH_P_IPV6), ipv6(&[], 6), tcp(5)], Some(74)),
             (
                 "ipv6 with two extensions",
                 true,
-                vec![
-                    ethernet(&[], ETH_P_IPV6),
-                    ipv6(&[(0, 0), (60, 1)], 17),
-                    udp(1),
-                ],
+                vec![ethernet(&[], ETH_P_IPV6), ipv6(&[(0, 0), (60, 1)], 17), udp(1)],
                 Some(14 + 40 + 8 + 16 + 8),
             ),
             (
@@ -227,12 +200,7 @@ mod tests {
                 vec![ethernet(&[0x88a8, 0x8100], ETH_P_IP), ipv4(5, 6), tcp(5)],
                 Some(62),
             ),
-            (
-                "no link header",
-                false,
-                vec![ipv6(&[], 6), tcp(8)],
-                Some(72),
-            ),
+            ("no link header", false, vec![ipv6(&[], 6), tcp(8)], Some(72)),
             (
                 "vxlan",
                 true,
@@ -240,26 +208,12 @@ mod tests {
                 Some(50 + 66),
             ),
             ("arp", true, vec![ethernet(&[], 0x0806), vec![0; 28]], None),
-            (
-                "sctp",
-                true,
-                vec![ethernet(&[], ETH_P_IP), ipv4(5, 132), vec![0; 40]],
-                None,
-            ),
-            (
-                "cut in the tcp header",
-                true,
-                vec![ethernet(&[], ETH_P_IP), ipv4(5, 6)],
-                None,
-            ),
+            ("sctp", true, vec![ethernet(&[], ETH_P_IP), ipv4(5, 132), vec![0; 40]], None),
+            ("cut in the tcp header", true, vec![ethernet(&[], ETH_P_IP), ipv4(5, 6)], None),
             ("empty", true, vec![], None),
         ];
         for (name, link_header, parts, expected) in cases {
-            assert_eq!(
-                headers_length(&Bytes(parts.concat()), link_header),
-                expected,
-                "{name}"
-            );
+            assert_eq!(headers_length(&Bytes(parts.concat()), link_header), expected, "{name}");
         }
     }
 
@@ -268,34 +222,10 @@ mod tests {
         let headers = [ethernet(&[], ETH_P_IP), ipv4(5, 6), tcp(8)].concat();
         let packet = Bytes(headers);
         let of = |payload: u32, gso_size: u32| extra(&packet, 66 + payload, gso_size, true);
-        assert_eq!(
-            of(1448, 1448),
-            Some(Extra {
-                packets: 0,
-                bytes: 0
-            })
-        );
-        assert_eq!(
-            of(1449, 1448),
-            Some(Extra {
-                packets: 1,
-                bytes: 66
-            })
-        );
-        assert_eq!(
-            of(2896, 1448),
-            Some(Extra {
-                packets: 1,
-                bytes: 66
-            })
-        );
-        assert_eq!(
-            of(65160, 1448),
-            Some(Extra {
-                packets: 44,
-                bytes: 44 * 66
-            })
-        );
+        assert_eq!(of(1448, 1448), Some(Extra { packets: 0, bytes: 0 }));
+        assert_eq!(of(1449, 1448), Some(Extra { packets: 1, bytes: 66 }));
+        assert_eq!(of(2896, 1448), Some(Extra { packets: 1, bytes: 66 }));
+        assert_eq!(of(65160, 1448), Some(Extra { packets: 44, bytes: 44 * 66 }));
         assert_eq!(of(0, 1448), None, "no payload at all");
         assert_eq!(of(100, 0), None, "not a super-packet");
     }

@@ -9,8 +9,9 @@ use super::watchlist::{Watched, Watchlist};
 use crate::model::link::{IfIndex, LinkState};
 use crate::model::snapshot::{DeviceStats, InterfaceFacts, Source, Tick};
 
-/// News tell when a link's state changes; besides, each is looked at once in so many ticks, so
-/// that a driver that tells nothing is not wrong for long.
+/// News tell when a link's state changes; besides, all are looked at once in so many ticks, so
+/// that a driver that tells nothing is not wrong for long. All at once, because a few files each
+/// tick cost a multiple: what the kernel needs for that has left the CPU's caches by then.
 const LOOK_EVERY: u64 = 60;
 
 /// The buffers.
@@ -28,9 +29,9 @@ impl Collector {
         let tick = Tick { number: self.ticks, at: Instant::now(), time: SystemTime::now() };
         self.read_kernel(counting, list);
         let programs_read = read_programs(counting);
-        for (place, item) in list.items_mut().iter_mut().enumerate() {
+        let look = tick.number.is_multiple_of(LOOK_EVERY);
+        for item in list.items_mut() {
             if item.present {
-                let look = (tick.number + place as u64).is_multiple_of(LOOK_EVERY);
                 read_files(item, counting, look);
                 if programs_read {
                     take_counters(&mut item.live, counting);

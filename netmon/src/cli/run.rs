@@ -64,7 +64,7 @@ pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, 
     }
     drop(entered);
     let stdout = stdout().context("cannot use stdout").map_err(Failure::Other)?;
-    let output = Output::start(stdout, sinks::header(settings.format)).map_err(Failure::other)?;
+    let output = Output::to_file(stdout, sinks::header(settings.format)).map_err(Failure::other)?;
     let limits = Limits { reports: args.count, duration: args.duration };
     let agent = Agent::new(settings, links, existing, counting, messages, output);
     watch(&runtime, agent, limits)

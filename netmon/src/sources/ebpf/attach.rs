@@ -9,7 +9,7 @@ use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandl
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, TcAttachType, XdpMode};
 use aya::util::KernelVersion;
-use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM};
+use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM, XDP_FRAGS_PROGRAM, XDP_PROGRAM};
 
 use super::clsact::Clsact;
 use super::errors::{errno, one_line};
@@ -123,19 +123,37 @@ fn attach_xdp(
     ifindex: IfIndex,
     hook: Hook,
 ) -> Result<Option<(Kind, Link)>, String> {
-    let (kind, mode) = match hook {
-        Hook::Xdp => (Kind::XdpNative, XdpMode::Driver),
-        Hook::XdpGeneric => (Kind::XdpGeneric, XdpMode::Skb),
+    let (kind, mode, names) = match hook {
+        Hook::Xdp => (Kind::XdpNative, XdpMode::Driver, [XDP_PROGRAM, XDP_FRAGS_PROGRAM]),
+        // For the other one the kernel would copy each super-packet into one buffer.
+        Hook::XdpGeneric => (Kind::XdpGeneric, XdpMode::Skb, [XDP_FRAGS_PROGRAM, XDP_PROGRAM]),
         Hook::Auto | Hook::Tc | Hook::Clsact => return Ok(None),
     };
     if let Some(why) = &programs.no_xdp {
         return Err(why.clone());
     }
-    let why = |error: &ProgramError| format!("not {kind}: {}", xdp_refusal(error));
-    let program = programs.xdp().map_err(|error| why(&error))?;
-    let id = program.attach_to_if_index(ifindex.0, mode).map_err(|error| why(&error))?;
-    let link = program.take_link(id).map_err(|error| why(&error))?;
-    Ok(Some((kind, Link::Xdp(link))))
+    let [first, second] = names;
+    let attached = match attach_xdp_program(programs, first, ifindex, mode) {
+        // Another's program stands in the way of either.
+        Err(error) if matches!(errno(&error), Some(libc::EBUSY | libc::EEXIST)) => Err(error),
+        Err(error) => attach_xdp_program(programs, second, ifindex, mode).map_err(|_| error),
+        attached => attached,
+    };
+    match attached {
+        Ok(link) => Ok(Some((kind, Link::Xdp(link)))),
+        Err(error) => Err(format!("not {kind}: {}", xdp_refusal(&error))),
+    }
+}
+
+fn attach_xdp_program(
+    programs: &mut Programs,
+    name: &str,
+    ifindex: IfIndex,
+    mode: XdpMode,
+) -> Result<XdpLink, ProgramError> {
+    let program = programs.xdp(name)?;
+    let id = program.attach_to_if_index(ifindex.0, mode)?;
+    program.take_link(id)
 }
 
 fn xdp_refusal(error: &ProgramError) -> String {

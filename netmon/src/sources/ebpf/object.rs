@@ -70,15 +70,25 @@ impl Programs {
         program.try_into()
     }
 
-    /// The XDP program.
-    pub(super) fn xdp(&mut self) -> Result<&mut Xdp, ProgramError> {
-        let program = self.ebpf.program_mut(common::XDP_PROGRAM).ok_or(ProgramError::NotLoaded)?;
+    /// An XDP program.
+    pub(super) fn xdp(&mut self, name: &str) -> Result<&mut Xdp, ProgramError> {
+        let program = self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
         program.try_into()
+    }
+
+    fn load_xdp(&mut self) {
+        let load = |programs: &mut Self, name| programs.xdp(name).and_then(Xdp::load);
+        if let Err(error) = load(self, common::XDP_PROGRAM) {
+            let error = EbpfUnavailable::new("cannot load the XDP program", &error);
+            self.no_xdp = Some(error.to_string());
+        } else if let Err(error) = load(self, common::XDP_FRAGS_PROGRAM) {
+            tracing::debug!("no XDP for frames in several buffers: {error}");
+        }
     }
 }
 
-/// Loads maps and programs; nothing is attached. The XDP program only when it is wanted: a
-/// kernel that cannot have it can still have the others.
+/// Loads maps and programs; nothing is attached. The XDP programs only when they are wanted: a
+/// kernel that cannot have them can still have the others.
 ///
 /// # Errors
 /// Says what was refused, and for missing privileges what helps.
@@ -103,9 +113,8 @@ pub fn load(slots: u32, log: ProgramLog, xdp: bool) -> Result<Loaded, EbpfUnavai
             .and_then(SchedClassifier::load)
             .map_err(|error| EbpfUnavailable::new("cannot load the eBPF programs", &error))?;
     }
-    if xdp && let Err(error) = programs.xdp().and_then(Xdp::load) {
-        programs.no_xdp =
-            Some(EbpfUnavailable::new("cannot load the XDP program", &error).to_string());
+    if xdp {
+        programs.load_xdp();
     }
     // Only now: a program is loaded with the descriptors of its maps.
     let counters = CounterReader::new(map_data(&mut programs.ebpf, common::COUNTERS)?, slots)

@@ -1,0 +1,88 @@
+//! What netmon is compared to: a process that every tick opens, reads and closes the eleven
+//! sysfs files of each interface, and prints the report's lines from them, in one write.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{Read, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{str, thread};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+const CLASS_NET: &str = "/sys/class/net";
+/// With the labels of the report before them.
+const FILES: [(&str, &str); 11] = [
+    (" state:", "operstate"),
+    (" up_count:", "carrier_up_count"),
+    (" down_count:", "carrier_down_count"),
+    ("\nrx_bytes:", "statistics/rx_bytes"),
+    (" rx_dropped:", "statistics/rx_dropped"),
+    (" rx_errors:", "statistics/rx_errors"),
+    (" rx_packets:", "statistics/rx_packets"),
+    ("\ntx_bytes:", "statistics/tx_bytes"),
+    (" tx_dropped:", "statistics/tx_dropped"),
+    (" tx_errors:", "statistics/tx_errors"),
+    (" tx_packets:", "statistics/tx_packets"),
+];
+
+#[derive(Args)]
+pub(crate) struct Reader {
+    /// Between two reports.
+    #[arg(long, value_name = "MILLISECONDS")]
+    interval: u64,
+    /// How many reports; without, until it is killed.
+    #[arg(long)]
+    count: Option<u64>,
+}
+
+impl Reader {
+    /// Reports of all interfaces but `lo`.
+    pub(crate) fn run(&self) -> Result<()> {
+        let interfaces = interfaces()?;
+        let interval = Duration::from_millis(self.interval);
+        let mut report = String::new();
+        let mut next = Instant::now();
+        for _ in 0..self.count.unwrap_or(u64::MAX) {
+            report.clear();
+            for (name, paths) in &interfaces {
+                write!(report, "Interface:{name}")?;
+                for ((label, _), path) in FILES.iter().zip(paths) {
+                    report.push_str(label);
+                    add(&mut report, path)?;
+                }
+                report.push_str("\n\n");
+            }
+            stdout().lock().write_all(report.as_bytes())?;
+            next += interval;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        Ok(())
+    }
+}
+
+/// Names, and the paths of [`FILES`].
+fn interfaces() -> Result<Vec<(String, Vec<PathBuf>)>> {
+    let mut interfaces = Vec::new();
+    for entry in fs::read_dir(CLASS_NET)? {
+        let name = entry?.file_name().into_string().ok().context("a name is not UTF-8")?;
+        if name != "lo" {
+            let folder = Path::new(CLASS_NET).join(&name);
+            let paths = FILES.iter().map(|(_, file)| folder.join(file)).collect();
+            interfaces.push((name, paths));
+        }
+    }
+    interfaces.sort();
+    Ok(interfaces)
+}
+
+/// Opens, reads and closes one file with a system call each.
+fn add(report: &mut String, path: &Path) -> Result<()> {
+    let mut buffer = [0; 64];
+    let length = File::open(path)
+        .and_then(|mut file| file.read(&mut buffer))
+        .with_context(|| format!("{}", path.display()))?;
+    report.push_str(str::from_utf8(&buffer[..length])?.trim_end());
+    Ok(())
+}

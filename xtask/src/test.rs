@@ -1,0 +1,173 @@
+//! `cargo xtask test`: every test there is, and the names of those that could not run.
+//!
+//! Needs stable Rust and nothing else. The tests against the kernel (package netmon-tests) need
+//! root; without it they are listed as ignored, and named at the end. Under CI that is a failure.
+
+use std::io::{IsTerminal, stdout};
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Build and run every test; as root, those against the kernel too.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run only the tests whose name contains one of these.
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
+
+pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    let mut outcome = Outcome::default();
+    let mut failure = None;
+    for command in [kernel_side, workspace_tests] {
+        for filter in filters(&args.filters) {
+            let mut command = command(workspace);
+            command.arg("--no-fail-fast").arg("--").args(filter);
+            if stdout().is_terminal() {
+                command.arg("--color=always");
+            }
+            let status = process::lines(&mut command, |line| {
+                println!("{line}");
+                outcome.read(line);
+            })?;
+            if !status.success() {
+                let code = status.code().and_then(|code| u8::try_from(code).ok());
+                failure = Some(code.unwrap_or(1));
+            }
+        }
+    }
+    outcome.tell();
+    if let Some(code) = failure {
+        return Ok(ExitCode::from(code));
+    }
+    if process::in_ci() && !outcome.skipped.is_empty() {
+        eprintln!("xtask: under CI a skipped test is a failure");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The part of the kernel programs that runs in user space too, on the host's own target.
+fn kernel_side(workspace: &Workspace) -> Command {
+    let mut command = workspace.cargo();
+    command.args(["test", "--locked", "--lib"]);
+    command.args(["--manifest-path", "netmon-ebpf/Cargo.toml", "--target-dir"]);
+    command.arg(workspace.target().join("ebpf-host"));
+    command
+}
+
+/// Unit tests, and the tests against the kernel.
+fn workspace_tests(workspace: &Workspace) -> Command {
+    let mut command = workspace.cargo();
+    command.args(["test", "--workspace"]);
+    command
+}
+
+/// One run for each filter, since libtest-mimic takes no more than one; one without any.
+fn filters(all: &[String]) -> Vec<Option<&String>> {
+    if all.is_empty() {
+        return vec![None];
+    }
+    all.iter().map(Some).collect()
+}
+
+/// What the test runners said, added up.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    passed: u64,
+    failed: Vec<String>,
+    skipped: Vec<String>,
+}
+
+impl Outcome {
+    /// Takes in one line of libtest's or libtest-mimic's output.
+    fn read(&mut self, line: &str) {
+        let line = without_colour(line);
+        let Some((name, result)) =
+            line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
+        else {
+            return;
+        };
+        let name = name.trim();
+        match result.split([',', ' ']).next() {
+            Some("ok") => self.passed += 1,
+            Some("FAILED") => self.failed.push(name.to_owned()),
+            Some("ignored") => self.skipped.push(name.to_owned()),
+            _ => {}
+        }
+    }
+
+    /// The last words: the sum, and how to run what was skipped.
+    fn tell(&self) {
+        let list = |names: &[String]| names.iter().for_each(|name| eprintln!("  {name}"));
+        if !self.failed.is_empty() {
+            eprintln!("xtask: failed:");
+            list(&self.failed);
+        }
+        if !self.skipped.is_empty() {
+            eprintln!("xtask: skipped:");
+            list(&self.skipped);
+            if !process::is_root() {
+                eprintln!("xtask: they need root; to run them too:\n  {AS_ROOT}");
+            }
+        }
+        eprintln!(
+            "xtask: {} tests passed, {} failed, {} skipped",
+            self.passed,
+            self.failed.len(),
+            self.skipped.len()
+        );
+    }
+}
+
+/// The same command as root, with this user's Rust. Its build output goes to a folder of its
+/// own, for a file of root's in the user's would end the user's next build.
+const AS_ROOT: &str = r#"sudo env "PATH=$PATH" "RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}" CARGO_TARGET_DIR=target/root cargo xtask test"#;
+
+/// The line without terminal escapes of the form `ESC [ … m`.
+fn without_colour(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_runners_say() {
+        let mut outcome = Outcome::default();
+        for line in [
+            "running 4 tests",
+            "test model::adds ... ok",
+            "test veth::counts   ... \x1b[32mok\x1b[0m",
+            "test veth::breaks ... FAILED",
+            "test veth::skipped ... ignored",
+            "test veth::told ... ignored, needs root",
+            "test result: ok. 2 passed; 1 failed; 2 ignored",
+            "test netmon::Foo (line 3) ... ok",
+        ] {
+            outcome.read(line);
+        }
+        let expected = Outcome {
+            passed: 3,
+            failed: vec!["veth::breaks".into()],
+            skipped: vec!["veth::skipped".into(), "veth::told".into()],
+        };
+        assert_eq!(outcome, expected);
+    }
+
+    #[test]
+    fn each_filter_is_a_run_of_its_own() {
+        assert_eq!(filters(&[]), [None]);
+        let two = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(filters(&two), [Some(&two[0]), Some(&two[1])]);
+    }
+}
