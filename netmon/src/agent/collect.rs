@@ -2,7 +2,7 @@
 //! nothing is allocated.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::counting::{Counting, Live};
 use super::watchlist::{Watched, Watchlist};
@@ -14,12 +14,22 @@ use crate::model::snapshot::{DeviceStats, InterfaceFacts, Source, Tick};
 /// tick cost a multiple: what the kernel needs for that has left the CPU's caches by then.
 const LOOK_EVERY: u64 = 60;
 
+/// A dump of the kernel's counters waits for the lock of rtnetlink, which others may hold for
+/// long (a namespace that is taken down, many interfaces that are made). After one that took
+/// longer than this,
+const SLOW_DUMP: Duration = Duration::from_millis(100);
+/// so many ticks take the same numbers from sysfs, which costs more and waits for nobody.
+const DUMP_RESTS: u64 = 60;
+
 /// The buffers.
 #[derive(Default)]
 pub(super) struct Collector {
     ticks: u64,
+    dump_rests: u64,
+    /// The interfaces to dump, and where they are in the list of this number of changes.
     wanted: Vec<IfIndex>,
     places: Vec<(IfIndex, usize)>,
+    changes: u64,
 }
 
 impl Collector {
@@ -49,27 +59,55 @@ impl Collector {
         let Some(stats) = &mut counting.stats else {
             return;
         };
-        self.wanted.clear();
-        self.places.clear();
-        for (place, item) in list.items().iter().enumerate() {
-            if item.present && item.live.facts.source != Source::Sysfs {
-                self.wanted.push(item.link.ifindex);
-                self.places.push((item.link.ifindex, place));
-            }
+        if self.changes != list.changes() {
+            self.changes = list.changes();
+            self.places.clear();
+            let items = list.items().iter().enumerate().filter(|(_, item)| item.present);
+            self.places.extend(items.map(|(place, item)| (item.link.ifindex, place)));
+            self.places.sort_unstable();
+            self.wanted.clear();
+            self.wanted.extend(self.places.iter().map(|(ifindex, _)| *ifindex));
         }
-        self.places.sort_unstable();
+        if self.dump_rests > 0 {
+            self.dump_rests -= 1;
+            return read_kernel_in_sysfs(list);
+        }
+        let began = Instant::now();
         let existing = list.existing();
         let (places, items) = (&self.places, list.items_mut());
+        // The kernel dumps in order of the ifindex, so the next is most often the right one.
+        let mut next = 0;
         let read = stats.read(&self.wanted, existing, |ifindex, device| {
-            if let Ok(at) = places.binary_search_by_key(&ifindex, |(ifindex, _)| *ifindex) {
-                items[places[at].1].live.facts.device = device;
+            if places.get(next).is_none_or(|(wanted, _)| *wanted != ifindex) {
+                match places.binary_search_by_key(&ifindex, |(wanted, _)| *wanted) {
+                    Ok(found) => next = found,
+                    Err(_) => return,
+                }
             }
+            items[places[next].1].live.facts.device = device;
+            next += 1;
         });
         if let Err(error) = read {
             tracing::debug!("RTM_GETSTATS: {error}");
             for (_, place) in places {
                 items[*place].live.facts.device = DeviceStats::default();
             }
+        }
+        if began.elapsed() > SLOW_DUMP {
+            tracing::debug!("RTM_GETSTATS took {:?}; sysfs for a while", began.elapsed());
+            self.dump_rests = DUMP_RESTS;
+        }
+    }
+}
+
+/// The same numbers from sysfs. Where it cannot be read the last ones stay.
+fn read_kernel_in_sysfs(list: &mut Watchlist<Live>) {
+    for item in list.items_mut() {
+        let Live { facts, files, .. } = &mut item.live;
+        if let Some(files) = files
+            && facts.source != Source::Sysfs
+        {
+            facts.device = files.statistics();
         }
     }
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use aya_log::EbpfLogger;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::inbox::Inbox;
 use crate::config::Settings;
 use crate::model::accounting::{Rules, Traffic};
 use crate::model::link::{IfIndex, Link, LinkState};
 use crate::model::options::{Hook, SourceChoice};
 use crate::model::snapshot::{Base, Counted, DeviceStats, InterfaceFacts, Source};
 use crate::recovery::policy::Policy;
-use crate::sources::ebpf::attacher::{Attacher, Outcome};
+use crate::sources::ebpf::attacher::Attacher;
 use crate::sources::ebpf::counters::CounterReader;
 use crate::sources::ebpf::errors::EbpfUnavailable;
 use crate::sources::ebpf::object::{self, ProgramLog};
@@ -71,7 +71,6 @@ impl Default for Live {
 pub(super) struct Programs {
     pub(super) counters: CounterReader,
     pub(super) attacher: Attacher,
-    pub(super) outcomes: UnboundedReceiver<Outcome>,
     /// One more than the highest slot that was ever in use.
     pub(super) slots: u32,
 }
@@ -96,6 +95,7 @@ impl Counting {
         settings: &Settings,
         links: &[Link],
         log: ProgramLog,
+        inbox: &Inbox,
         after_load: impl FnOnce(),
     ) -> Result<Self, EbpfUnavailable> {
         let from_sysfs = |unavailable: Option<EbpfUnavailable>| Self {
@@ -116,17 +116,15 @@ impl Counting {
         let loaded = object::load(slots, log, settings.wants_xdp());
         after_load();
         let started = loaded.and_then(|loaded| {
-            let (attacher, outcomes) =
-                Attacher::start(loaded.programs, loaded.slots).map_err(|error| {
-                    EbpfUnavailable::Kernel {
-                        operation: "cannot start a thread",
-                        error: error.to_string(),
-                    }
+            let attacher = Attacher::start(loaded.programs, loaded.slots, inbox.outcomes())
+                .map_err(|error| EbpfUnavailable::Kernel {
+                    operation: "cannot start a thread",
+                    error: error.to_string(),
                 })?;
             if let Some(logger) = loaded.logger {
                 show_messages(logger);
             }
-            Ok(Programs { counters: loaded.counters, attacher, outcomes, slots: 1 })
+            Ok(Programs { counters: loaded.counters, attacher, slots: 1 })
         });
         match started {
             Ok(programs) => {

@@ -4,6 +4,7 @@
 
 mod collect;
 mod counting;
+mod inbox;
 mod news;
 mod recover;
 mod run;
@@ -11,4 +12,5 @@ mod ticker;
 mod watchlist;
 
 pub use counting::Counting;
-pub use run::{Agent, End, Limits};
+pub use inbox::{End, Inbox};
+pub use run::{Agent, Limits};

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::inbox::Happening;
 use super::run::Agent;
 use crate::model::event::{Event, EventKind};
 use crate::model::link::IfIndex;
@@ -27,11 +28,11 @@ impl Agent {
                 self.tell(Event::of(&name, kind, message));
             }
             if decision.set_up {
-                let (handle, done) = (self.links.handle(), self.set_up_done.clone());
+                let (handle, done) = (self.links.handle(), self.inbox.sender.clone());
                 tokio::spawn(async move {
                     let result = link_control::set_up(handle, ifindex).await;
                     // The agent may have ended meanwhile.
-                    let _ = done.send((ifindex, result));
+                    let _ = done.send(Happening::SetUp(ifindex, result));
                 });
             }
         }

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
 use super::collect::{self, Collector};
 use super::counting::{Counting, Live};
+use super::inbox::{End, Happening, Inbox};
 use super::ticker::Ticker;
 use super::watchlist::Watchlist;
 use crate::config::Settings;
 use crate::model::event::{Event, EventKind};
-use crate::model::link::{IfIndex, Link};
+use crate::model::link::Link;
 use crate::model::view::View;
-use crate::recovery::link_control::SetUpError;
 use crate::sinks::messages::Messages;
 use crate::sinks::output::Output;
-use crate::sources::ebpf::attacher::Outcome;
-use crate::sources::netlink::links::{LinkNews, Links};
+use crate::sources::netlink::links::{Links, News};
 
 /// The first report waits so long at most for the programs to be attached. Until they are, the
 /// kernel's own counters are shown, which are the same numbers.
@@ -35,31 +32,6 @@ pub struct Limits {
     pub duration: Option<Duration>,
 }
 
-/// Why the agent has ended.
-#[derive(Debug)]
-pub enum End {
-    /// One of the [`Limits`].
-    Limit,
-    /// Stdout takes no more.
-    Output(std::io::Error),
-    /// What the caller waited for (a signal, by name) has come.
-    Stopped(&'static str),
-    /// The kernel tells no news any more.
-    NoNews,
-    /// There is no clock.
-    Clock(std::io::Error),
-}
-
-type SetUpResult = (IfIndex, Result<(), SetUpError>);
-
-enum Happening {
-    Tick,
-    News(LinkNews),
-    Outcome(Outcome),
-    SetUp(SetUpResult),
-    End(End),
-}
-
 /// Everything that runs.
 pub struct Agent {
     pub(super) settings: Settings,
@@ -72,8 +44,7 @@ pub struct Agent {
     pub(super) messages: Messages,
     pub(super) output: Output,
     pub(super) buffer: Vec<u8>,
-    pub(super) set_up_done: UnboundedSender<SetUpResult>,
-    pub(super) set_ups: UnboundedReceiver<SetUpResult>,
+    pub(super) inbox: Inbox,
     pub(super) recovery_denied: bool,
     /// The hook that is shown while the programs are being attached.
     pub(super) attaching: Arc<str>,
@@ -85,13 +56,14 @@ impl Agent {
     #[must_use]
     pub fn new(
         settings: Settings,
-        links: Links,
-        existing: Vec<Link>,
+        (links, news): (Links, News),
+        existing: &[Link],
         counting: Counting,
-        messages: Messages,
-        output: Output,
+        inbox: Inbox,
+        (messages, output): (Messages, Output),
     ) -> Self {
-        let (set_up_done, set_ups) = unbounded_channel();
+        inbox.hear(news);
+        inbox.stop_at_failure(output.failure());
         let mut agent = Self {
             settings,
             links,
@@ -103,13 +75,12 @@ impl Agent {
             messages,
             output,
             buffer: Vec::new(),
-            set_up_done,
-            set_ups,
+            inbox,
             recovery_denied: false,
             attaching: Arc::from("none yet: the programs are being attached"),
             pending: 0,
         };
-        for link in &existing {
+        for link in existing {
             agent.list.update(link.clone(), &agent.settings);
         }
         existing.iter().for_each(|link| agent.tell_peer(link));
@@ -119,19 +90,11 @@ impl Agent {
         agent
     }
 
-    /// Runs until a limit is reached, stdout is closed or `stop` is ready. The parts that have
-    /// to be ended in order are given back: the output and the messages. What was attached is
-    /// detached when this returns.
-    pub async fn run(
-        mut self,
-        limits: Limits,
-        stop: impl Future<Output = &'static str>,
-    ) -> (End, Output, Messages) {
-        let mut stop = std::pin::pin!(stop);
-        let end = tokio::select! {
-            name = &mut stop => End::Stopped(name),
-            end = self.watch(limits) => end,
-        };
+    /// Runs until a limit is reached or something ends it. The parts that have to be ended in
+    /// order are given back: the output and the messages. What was attached is detached when
+    /// this returns.
+    pub async fn run(mut self, limits: Limits) -> (End, Output, Messages) {
+        let end = self.watch(limits).await;
         if let End::Stopped(name) = end {
             self.messages.say(&format!("{name}: ending"));
         }
@@ -153,7 +116,7 @@ impl Agent {
         while self.pending > 0 {
             let happening = tokio::select! {
                 () = tokio::time::sleep_until(warm) => break,
-                happening = self.next() => happening,
+                happening = self.inbox.receiver.recv() => happening,
             };
             if let Some(end) = self.handle(happening).await {
                 return end;
@@ -164,17 +127,18 @@ impl Agent {
             Err(error) => return End::Clock(error),
         };
         loop {
-            let happening = tokio::select! {
+            tokio::select! {
                 biased;
                 () = &mut limit => return End::Limit,
                 ticked = ticker.tick() => match ticked {
-                    Ok(()) => Happening::Tick,
+                    Ok(()) => self.tick(),
                     Err(error) => return End::Clock(error),
                 },
-                happening = self.next() => happening,
-            };
-            if let Some(end) = self.handle(happening).await {
-                return end;
+                happening = self.inbox.receiver.recv() => {
+                    if let Some(end) = self.handle(happening).await {
+                        return end;
+                    }
+                }
             }
             if limits.reports.is_some_and(|reports| self.view.tick >= reports) {
                 return End::Limit;
@@ -182,23 +146,12 @@ impl Agent {
         }
     }
 
-    /// What happens next between ticks. Cancelling it loses nothing.
-    async fn next(&mut self) -> Happening {
-        let Self { links, counting, set_ups, output, .. } = self;
-        tokio::select! {
-            news = links.news() => news.map_or(Happening::End(End::NoNews), Happening::News),
-            Some(outcome) = next_outcome(counting) => Happening::Outcome(outcome),
-            Some(ended) = set_ups.recv() => Happening::SetUp(ended),
-            error = output.failed() => Happening::End(End::Output(error)),
-        }
-    }
-
-    async fn handle(&mut self, happening: Happening) -> Option<End> {
-        match happening {
-            Happening::Tick => self.tick(),
+    /// What happened between ticks; the inbox is never closed, since this holds it open.
+    async fn handle(&mut self, happening: Option<Happening>) -> Option<End> {
+        match happening? {
             Happening::News(news) => self.hear(news).await,
             Happening::Outcome(outcome) => self.attached(outcome),
-            Happening::SetUp((ifindex, result)) => self.set_up_ended(ifindex, result),
+            Happening::SetUp(ifindex, result) => self.set_up_ended(ifindex, result),
             Happening::End(end) => return Some(end),
         }
         None
@@ -225,13 +178,6 @@ impl Agent {
     pub(super) fn tell(&mut self, event: Event) {
         self.messages.event(&event);
         self.events.push(event);
-    }
-}
-
-async fn next_outcome(counting: &mut Counting) -> Option<Outcome> {
-    match &mut counting.programs {
-        Some(programs) => programs.outcomes.recv().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -50,13 +50,14 @@ pub(super) struct Watchlist<T> {
     items: Vec<Watched<T>>,
     existing: HashSet<IfIndex>,
     next_key: u32,
+    changes: u64,
 }
 
 impl<T: Default> Watchlist<T> {
     /// An empty list.
     #[must_use]
     pub(super) fn new() -> Self {
-        Self { items: Vec::new(), existing: HashSet::new(), next_key: 0 }
+        Self { items: Vec::new(), existing: HashSet::new(), next_key: 0, changes: 0 }
     }
 
     /// All that are watched.
@@ -68,6 +69,12 @@ impl<T: Default> Watchlist<T> {
     /// All that are watched, to change what the agent keeps with them.
     pub(super) fn items_mut(&mut self) -> &mut [Watched<T>] {
         &mut self.items
+    }
+
+    /// Another number after anything of this list has changed but what the agent keeps in it.
+    #[must_use]
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// How many interfaces there are in the namespace, watched or not.
@@ -84,6 +91,7 @@ impl<T: Default> Watchlist<T> {
 
     /// Takes in the description of an interface. `None`: it is not wanted.
     pub(super) fn update(&mut self, link: Link, settings: &Settings) -> Option<Change> {
+        self.changes += 1;
         self.existing.insert(link.ifindex);
         if let Some(at) = self.find(link.ifindex) {
             return Some(self.alter(at, link));
@@ -120,6 +128,7 @@ impl<T: Default> Watchlist<T> {
 
     /// Takes in that an interface is gone. `None`: it was not watched.
     pub(super) fn remove(&mut self, ifindex: IfIndex) -> Option<usize> {
+        self.changes += 1;
         self.existing.remove(&ifindex);
         let at = self.find(ifindex)?;
         self.items[at].present = false;

@@ -54,7 +54,7 @@ pub(super) fn doctor() -> Result<ExitCode, Failure> {
         .build()
         .map_err(Failure::other)?;
     let entered = runtime.enter();
-    let links = Links::connect().map_err(Failure::other)?;
+    let (links, _) = Links::connect().map_err(Failure::other)?;
     let mut existing = runtime.block_on(links.list()).map_err(Failure::other)?;
     drop(entered);
     existing.sort_by(|a, b| natural::compare(&a.name, &b.name));

@@ -13,7 +13,7 @@ use super::Failure;
 use super::args::RunArgs;
 use super::prompt::{self, PromptError};
 use super::signals::Signals;
-use crate::agent::{Agent, Counting, End, Limits};
+use crate::agent::{Agent, Counting, End, Inbox, Limits};
 use crate::config::{Layer, Settings};
 use crate::model::link::Link;
 use crate::model::select::{SelectError, Selection, Selector};
@@ -38,9 +38,13 @@ pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, 
         .build()
         .map_err(Failure::other)?;
     let entered = runtime.enter();
-    let links = Links::connect().map_err(Failure::other)?;
+    let (links, news) = Links::connect().map_err(Failure::other)?;
     let existing = runtime.block_on(links.list()).map_err(Failure::other)?;
     choose(&mut settings, &existing)?;
+    // From the first line that is shown Ctrl-C ends in order; at the questions it just ends.
+    let mut signals = Signals::new().map_err(Failure::other)?;
+    let inbox = Inbox::default();
+    inbox.stop_at(async move { signals.first().await });
 
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let mut messages = Messages::start(verbosity, stderr()).map_err(Failure::other)?;
@@ -55,28 +59,24 @@ pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, 
         (false, 0) => ProgramLog::Warnings,
         (false, _) => ProgramLog::Debug,
     };
-    let counting = Counting::start(&settings, &existing, log, || {
+    let counting = Counting::start(&settings, &existing, log, &inbox, || {
         privileges::drop_all_but(&privileges::WHILE_RUNNING);
     })
     .map_err(Failure::other)?;
     if let Some(why) = counting.unavailable() {
         messages.say(&format!("counting from sysfs: {why}"));
     }
-    drop(entered);
     let stdout = stdout().context("cannot use stdout").map_err(Failure::Other)?;
     let output = Output::to_file(stdout, sinks::header(settings.format)).map_err(Failure::other)?;
     let limits = Limits { reports: args.count, duration: args.duration };
-    let agent = Agent::new(settings, links, existing, counting, messages, output);
+    let sinks = (messages, output);
+    let agent = Agent::new(settings, (links, news), &existing, counting, inbox, sinks);
+    drop((entered, existing));
     watch(&runtime, agent, limits)
 }
 
 fn watch(runtime: &Runtime, agent: Agent, limits: Limits) -> Result<ExitCode, Failure> {
-    let (end, output, mut messages) = runtime
-        .block_on(async {
-            let mut signals = Signals::new()?;
-            Ok(agent.run(limits, signals.first()).await)
-        })
-        .map_err(|error: std::io::Error| Failure::other(error))?;
+    let (end, output, mut messages) = runtime.block_on(agent.run(limits));
     let ended = output.finish(LAST_REPORT);
     if ended.skipped > 0 {
         let (skipped, what) = (ended.skipped, "reports were not written: stdout was blocked");

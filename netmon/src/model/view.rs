@@ -228,20 +228,26 @@ impl DirectionView {
             let packets = per_second(self.packets, packets, elapsed)?;
             Some(Rate { packets, bytes: per_second(self.bytes, bytes, elapsed)? })
         });
-        *self = Self {
-            bytes,
-            packets,
-            dropped: device.dropped,
-            errors: device.errors,
-            rate,
-            skb: counted.map(|counted| counted.skb),
-            wire: counted.map(|counted| counted.wire),
-            kernel,
-            drift: counted.zip(kernel).map(|(counted, kernel)| Drift {
-                packets: counted.total.packets.wrapping_sub(kernel.packets).cast_signed(),
-                bytes: counted.total.bytes.wrapping_sub(kernel.bytes).cast_signed(),
-            }),
-        };
+        // Field by field: a whole new one would be made elsewhere and copied here.
+        let Self {
+            bytes: old_bytes,
+            packets: old_packets,
+            dropped,
+            errors,
+            rate: old_rate,
+            skb,
+            wire,
+            kernel: old_kernel,
+            drift,
+        } = self;
+        (*old_bytes, *old_packets, *old_rate, *old_kernel) = (bytes, packets, rate, kernel);
+        (*dropped, *errors) = (device.dropped, device.errors);
+        *skb = counted.as_ref().map(|counted| counted.skb);
+        *wire = counted.as_ref().map(|counted| counted.wire);
+        *drift = counted.zip(kernel).map(|(counted, kernel)| Drift {
+            packets: counted.total.packets.wrapping_sub(kernel.packets).cast_signed(),
+            bytes: counted.total.bytes.wrapping_sub(kernel.bytes).cast_signed(),
+        });
     }
 }
 

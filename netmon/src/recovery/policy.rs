@@ -2,7 +2,8 @@
 //!
 //! - administratively down: set up at once, then after 1, 2, 4 … 60 s; a link that stayed up
 //!   for 60 s begins anew;
-//! - up without carrier: nothing that software can set; said once;
+//! - up without carrier: nothing that software can set; said once, and not in the first seconds
+//!   after it was set up;
 //! - an interface that the user named is brought up from the start; one that a pattern matched
 //!   only after it was seen up, since nobody asked for it to be up;
 //! - an interface whose link our own attaching may have bounced is left alone for a while.
@@ -17,6 +18,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 const STABLE: Duration = Duration::from_secs(60);
 /// Attaching XDP resets some cards: 1 to 10 s without carrier (mlx5, ixgbe, i40e).
 const OWN_BOUNCE: Duration = Duration::from_secs(15);
+/// A link that was just set up has no carrier yet: the kernel tells up to a second late, cards
+/// talk to their peers for some seconds.
+const CARRIER_COMES: Duration = Duration::from_secs(5);
 
 /// What a link is like, as far as recovery goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +151,7 @@ impl Policy {
         let delay = FIRST_DELAY.saturating_mul(1 << self.attempts.min(6)).min(LONGEST_DELAY);
         self.attempts = self.attempts.saturating_add(1);
         self.next_attempt = Some(now + delay);
+        self.quiet_until = self.quiet_until.max(Some(now + CARRIER_COMES));
         let message = format!("administratively down: set up (attempt {})", self.attempts);
         Decision { set_up: true, tell: Some((EventKind::SetUp, message)) }
     }
@@ -251,6 +256,17 @@ mod tests {
         assert_eq!(trial.at(8, Working), Decision::default());
         assert_eq!(trial.at(14, NoCarrier), Decision::default());
         assert_eq!(kind(&trial.at(15, NoCarrier)), Some(EventKind::NoCarrier));
+    }
+
+    #[test]
+    fn a_link_that_was_just_set_up_may_take_its_time_for_the_carrier() {
+        let mut trial = Trial::new(true, true);
+        assert!(trial.at(0, AdminDown).set_up);
+        assert_eq!(trial.at(1, NoCarrier), Decision::default());
+        assert_eq!(kind(&trial.at(2, Working)), Some(EventKind::Up));
+        assert!(trial.at(10, AdminDown).set_up);
+        let told: Vec<_> = (11..20).filter(|s| kind(&trial.at(*s, NoCarrier)).is_some()).collect();
+        assert_eq!(told, [15], "once, when it lasts");
     }
 
     #[test]

@@ -116,12 +116,15 @@ impl Output {
     }
 
     /// Waits until writing has failed, and says why.
-    pub async fn failed(&self) -> io::Error {
-        loop {
-            if let Some(error) = self.shared.state().error.take() {
-                return error;
+    pub fn failure(&self) -> impl Future<Output = io::Error> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            loop {
+                if let Some(error) = shared.state().error.take() {
+                    return error;
+                }
+                shared.failed.notified().await;
             }
-            self.shared.failed.notified().await;
         }
     }
 
@@ -257,7 +260,7 @@ mod tests {
         drop(seen);
         output.submit(&mut b"one".to_vec());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let error = runtime.block_on(output.failed());
+        let error = runtime.block_on(output.failure());
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
@@ -290,7 +293,7 @@ mod tests {
         let mut output = Output::to_file(File::from(writer), "").unwrap();
         output.submit(&mut b"one".to_vec());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert_eq!(runtime.block_on(output.failed()).kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(runtime.block_on(output.failure()).kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

@@ -160,7 +160,9 @@ fn xdp_refusal(error: &ProgramError) -> String {
     match errno(error) {
         Some(libc::EBUSY) => "another XDP program is attached, which is left alone".to_owned(),
         Some(libc::EEXIST) => {
-            "another XDP program is attached in another mode, which is left alone".to_owned()
+            "another XDP program is attached in another mode, or to the interface above it, \
+             and is left alone"
+                .to_owned()
         }
         Some(libc::EOPNOTSUPP) => "the driver has none".to_owned(),
         _ => one_line(error),

@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
 use super::attach::{self, Attachment};
 use super::clsact::Clsact;
 use super::object::Programs;
@@ -62,29 +60,29 @@ pub struct Attacher {
 }
 
 impl Attacher {
-    /// Starts the thread, which takes over the programs.
+    /// Starts the thread, which takes over the programs, and calls `tell` with what it did.
     ///
     /// # Errors
     /// When no thread can be had.
     pub fn start(
         programs: Programs,
         slots: SlotTable<SlotMaps>,
-    ) -> std::io::Result<(Self, UnboundedReceiver<Outcome>)> {
+        tell: impl Fn(Outcome) + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (commands, received) = mpsc::channel();
-        let (outcomes, told) = unbounded_channel();
         let ending = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             programs,
             slots,
             clsact: None,
             attached: HashMap::new(),
-            outcomes,
+            tell,
             ending: Arc::clone(&ending),
         };
         let thread = thread::Builder::new()
             .name("netmon-attach".to_owned())
             .spawn(move || worker.run(&received))?;
-        Ok((Self { commands: Some(commands), ending, thread: Some(thread) }, told))
+        Ok(Self { commands: Some(commands), ending, thread: Some(thread) })
     }
 
     /// Asks for an interface to be counted.
@@ -124,16 +122,16 @@ impl Drop for Attacher {
     }
 }
 
-struct Worker {
+struct Worker<T> {
     programs: Programs,
     slots: SlotTable<SlotMaps>,
     clsact: Option<Clsact>,
     attached: HashMap<IfIndex, Attachment>,
-    outcomes: UnboundedSender<Outcome>,
+    tell: T,
     ending: Arc<AtomicBool>,
 }
 
-impl Worker {
+impl<T: Fn(Outcome)> Worker<T> {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
         while let Ok(command) = commands.recv() {
             if self.ending.load(Ordering::Relaxed) {
@@ -142,7 +140,7 @@ impl Worker {
             match command {
                 Command::Attach { ifindex, hook, link_header } => {
                     let outcome = self.attach(ifindex, hook, link_header);
-                    self.tell(outcome);
+                    (self.tell)(outcome);
                 }
                 Command::Detach { ifindex } => self.detach(ifindex),
                 Command::Sweep => self.sweep(),
@@ -187,16 +185,11 @@ impl Worker {
         match Clsact::new() {
             Ok(mut clsact) => {
                 for (ifindex, filters) in clsact.sweep() {
-                    self.tell(Outcome::Swept { ifindex, filters });
+                    (self.tell)(Outcome::Swept { ifindex, filters });
                 }
                 self.clsact = Some(clsact);
             }
             Err(error) => tracing::debug!("no look at old filters: {error}"),
         }
-    }
-
-    fn tell(&self, outcome: Outcome) {
-        // At the end nobody listens any more.
-        let _ = self.outcomes.send(outcome);
     }
 }

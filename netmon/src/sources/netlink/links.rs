@@ -46,6 +46,11 @@ type Messages = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNet
 /// The connection.
 pub struct Links {
     handle: Handle,
+    ethtool: Ethtool,
+}
+
+/// What comes in over it unasked.
+pub struct News {
     messages: Messages,
     ethtool: Ethtool,
 }
@@ -55,7 +60,7 @@ impl Links {
     ///
     /// # Errors
     /// When no netlink socket can be had.
-    pub fn connect() -> Result<Self, LinksError> {
+    pub fn connect() -> Result<(Self, News), LinksError> {
         let (mut connection, handle, messages) =
             rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
         let socket = connection.socket_mut().socket_mut();
@@ -64,7 +69,8 @@ impl Links {
         }
         tokio::spawn(connection);
         let messages = messages.map(|(message, _)| message).boxed();
-        Ok(Self { handle, messages, ethtool: Ethtool::new()? })
+        let news = News { messages, ethtool: Ethtool::new()? };
+        Ok((Self { handle, ethtool: Ethtool::new()? }, news))
     }
 
     /// For requests of others over the same connection.
@@ -81,18 +87,20 @@ impl Links {
         let mut dump = std::pin::pin!(self.handle.link().get().execute());
         let mut links = Vec::new();
         while let Some(message) = dump.try_next().await.map_err(LinksError::Dump)? {
-            links.extend(self.link(message));
+            links.extend(link(message, &self.ethtool));
         }
         Ok(links)
     }
+}
 
-    /// The next news. `None`: the connection has ended.
-    pub async fn news(&mut self) -> Option<LinkNews> {
+impl News {
+    /// The next news. `None`: the connection has ended. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Option<LinkNews> {
         loop {
             match self.messages.next().await?.payload {
                 NetlinkPayload::Overrun(_) => return Some(LinkNews::Lost),
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
-                    if let Some(link) = self.link(message) {
+                    if let Some(link) = link(message, &self.ethtool) {
                         return Some(LinkNews::Is(link));
                     }
                 }
@@ -106,19 +114,19 @@ impl Links {
             }
         }
     }
+}
 
-    fn link(&self, message: LinkMessage) -> Option<Link> {
-        let (mut link, peer) = describe(message)?;
-        link.offloads = self.ethtool.offloads(&link.name);
-        if let Some(ifindex) = peer.filter(|_| link.kind.as_deref() == Some("veth"))
-            && let Some(name) = name_of(ifindex)
-        {
-            // Whether it has XDP is told by its own description.
-            let offloads = self.ethtool.offloads(&name);
-            link.peer = Some(Peer { ifindex, offloads, native_xdp: false });
-        }
-        Some(link)
+fn link(message: LinkMessage, ethtool: &Ethtool) -> Option<Link> {
+    let (mut link, peer) = describe(message)?;
+    link.offloads = ethtool.offloads(&link.name);
+    if let Some(ifindex) = peer.filter(|_| link.kind.as_deref() == Some("veth"))
+        && let Some(name) = name_of(ifindex)
+    {
+        // Whether it has XDP is told by its own description.
+        let offloads = ethtool.offloads(&name);
+        link.peer = Some(Peer { ifindex, offloads, native_xdp: false });
     }
+    Some(link)
 }
 
 /// Reads a message: the interface, and the one below or beside it in the same namespace.
