@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use aya::maps::Array;
 use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM, SLOTS, XDP_PROGRAM};
+use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM, SLOTS, XDP_FRAGS_PROGRAM, XDP_PROGRAM};
 use netmon_tests::bpf::{Kind, load_constant};
 use netmon_tests::netns::Namespace;
 use netmon_tests::packet::{cpus, stay_on};
@@ -59,6 +59,8 @@ fn rows(object: &PathBuf, rounds: usize) -> Result<Vec<Row>> {
         ("ingress", INGRESS_PROGRAM, tc, &plain, Some(BOUND)),
         ("egress", EGRESS_PROGRAM, tc, &plain, Some(BOUND)),
         ("xdp", XDP_PROGRAM, xdp, &plain, Some(BOUND)),
+        // Its length takes a call, which alone costs more than the bound.
+        ("xdp, several buffers", XDP_FRAGS_PROGRAM, xdp, &plain, None),
         ("ingress, super-packet", INGRESS_PROGRAM, tc, &gso, None),
         ("egress, super-packet", EGRESS_PROGRAM, tc, &gso, None),
     ];
@@ -77,9 +79,12 @@ fn load(ebpf: &mut Ebpf) -> Result<()> {
         let program: &mut SchedClassifier = program.try_into()?;
         program.load().with_context(|| format!("loading {name}"))?;
     }
-    let program = ebpf.program_mut(XDP_PROGRAM).context("no XDP program")?;
-    let program: &mut Xdp = program.try_into()?;
-    program.load().context("loading the XDP program")
+    for name in [XDP_PROGRAM, XDP_FRAGS_PROGRAM] {
+        let program = ebpf.program_mut(name).with_context(|| format!("no program {name}"))?;
+        let program: &mut Xdp = program.try_into()?;
+        program.load().with_context(|| format!("loading {name}"))?;
+    }
+    Ok(())
 }
 
 fn row(

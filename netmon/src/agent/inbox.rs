@@ -1,0 +1,94 @@
+//! What happens between ticks comes in through one channel, from tasks and threads that wait for
+//! it. So a tick wakes the agent and nothing else: asking each source every time whether it has
+//! something cost more than reading the counters.
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::model::link::IfIndex;
+use crate::recovery::link_control::SetUpError;
+use crate::sources::ebpf::attacher::Outcome;
+use crate::sources::netlink::links::{LinkNews, News};
+
+/// Why the agent has ended.
+#[derive(Debug)]
+pub enum End {
+    /// One of the [`super::Limits`].
+    Limit,
+    /// Stdout takes no more.
+    Output(std::io::Error),
+    /// A signal, by name.
+    Stopped(&'static str),
+    /// The kernel tells no news any more.
+    NoNews,
+    /// There is no clock.
+    Clock(std::io::Error),
+}
+
+/// Something that happens between ticks.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// News of an interface.
+    News(LinkNews),
+    /// The programs were attached to an interface, or not.
+    Outcome(Outcome),
+    /// An interface was set up, or not.
+    SetUp(IfIndex, Result<(), SetUpError>),
+    /// The agent is to end.
+    End(End),
+}
+
+/// The channel.
+pub struct Inbox {
+    pub(super) sender: UnboundedSender<Happening>,
+    pub(super) receiver: UnboundedReceiver<Happening>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        let (sender, receiver) = unbounded_channel();
+        Self { sender, receiver }
+    }
+}
+
+impl Inbox {
+    /// Ends the agent when a signal comes; its name is shown. Needs a tokio runtime.
+    pub fn stop_at(&self, signal: impl Future<Output = &'static str> + Send + 'static) {
+        self.end_at(async { End::Stopped(signal.await) });
+    }
+
+    /// Ends the agent when stdout takes no more.
+    pub(super) fn stop_at_failure(
+        &self,
+        failure: impl Future<Output = std::io::Error> + Send + 'static,
+    ) {
+        self.end_at(async { End::Output(failure.await) });
+    }
+
+    fn end_at(&self, end: impl Future<Output = End> + Send + 'static) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move { sender.send(Happening::End(end.await)) });
+    }
+
+    /// Hands on the news of interfaces.
+    pub(super) fn hear(&self, mut news: News) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            while let Some(news) = news.next().await {
+                if sender.send(Happening::News(news)).is_err() {
+                    return;
+                }
+            }
+            // Nobody listens any more when this fails.
+            let _ = sender.send(Happening::End(End::NoNews));
+        });
+    }
+
+    /// What the attaching thread calls with what it did.
+    pub(super) fn outcomes(&self) -> impl Fn(Outcome) + Send + 'static {
+        let sender = self.sender.clone();
+        move |outcome| {
+            // At the end nobody listens any more.
+            let _ = sender.send(Happening::Outcome(outcome));
+        }
+    }
+}
