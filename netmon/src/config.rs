@@ -231,25 +231,11 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::link::{IfIndex, LinkState, Offloads};
 
     const SAMPLE: &str = include_str!("../netmon.toml");
 
     fn link(name: &str) -> Link {
-        Link {
-            ifindex: IfIndex(1),
-            name: name.into(),
-            altnames: Vec::new(),
-            hardware_type: 1,
-            kind: None,
-            bus: None,
-            permanent_address: None,
-            admin_up: true,
-            native_xdp: false,
-            peer: None,
-            state: LinkState::default(),
-            offloads: Offloads::default(),
-        }
+        Link::sample(1, name)
     }
 
     fn settings(flags: Layer, file: &str) -> Settings {

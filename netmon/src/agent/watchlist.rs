@@ -181,23 +181,9 @@ fn is_same<T>(absent: &Watched<T>, link: &Link) -> bool {
 mod tests {
     use super::*;
     use crate::config::Layer;
-    use crate::model::link::{LinkState, Offloads};
 
     fn link(ifindex: u32, name: &str) -> Link {
-        Link {
-            ifindex: IfIndex(ifindex),
-            name: name.into(),
-            altnames: Vec::new(),
-            hardware_type: 1,
-            kind: None,
-            bus: None,
-            permanent_address: None,
-            admin_up: true,
-            native_xdp: false,
-            peer: None,
-            state: LinkState::default(),
-            offloads: Offloads::default(),
-        }
+        Link::sample(ifindex, name)
     }
 
     struct Trial {

@@ -148,22 +148,14 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::link::{IfIndex, LinkState, Offloads, Peer};
+    use crate::model::link::{IfIndex, Offloads, Peer};
 
     fn link(kind: Option<&str>, bus: Option<&str>) -> Link {
         Link {
-            ifindex: IfIndex(2),
-            name: "x0".into(),
-            altnames: Vec::new(),
-            hardware_type: 1,
             kind: kind.map(str::to_owned),
             bus: bus.map(str::to_owned),
-            permanent_address: None,
-            admin_up: true,
-            native_xdp: false,
-            peer: None,
-            state: LinkState::default(),
             offloads: Offloads { gro: Some(false), tso: Some(true) },
+            ..Link::sample(2, "x0")
         }
     }
 

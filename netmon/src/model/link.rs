@@ -130,6 +130,27 @@ pub struct Link {
     pub offloads: Offloads,
 }
 
+#[cfg(test)]
+impl Link {
+    /// An Ethernet card that is up, of which nothing else is known.
+    pub(crate) fn sample(ifindex: u32, name: &str) -> Self {
+        Self {
+            ifindex: IfIndex(ifindex),
+            name: name.into(),
+            altnames: Vec::new(),
+            hardware_type: 1,
+            kind: None,
+            bus: None,
+            permanent_address: None,
+            admin_up: true,
+            native_xdp: false,
+            peer: None,
+            state: LinkState::default(),
+            offloads: Offloads::default(),
+        }
+    }
+}
+
 /// Why an interface is in its state, in words for people.
 #[must_use]
 pub const fn state_reason(admin_up: Option<bool>, state: Option<OperState>) -> &'static str {

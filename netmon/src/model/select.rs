@@ -219,23 +219,10 @@ fn nearest<'a>(name: &str, existing: &'a [String]) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::link::{IfIndex, LinkState, Offloads};
 
     fn link(name: &str) -> Link {
-        Link {
-            ifindex: IfIndex(1),
-            name: name.into(),
-            altnames: vec![format!("alternative-of-{name}")],
-            hardware_type: 1,
-            kind: None,
-            bus: None,
-            permanent_address: None,
-            admin_up: true,
-            native_xdp: false,
-            peer: None,
-            state: LinkState::default(),
-            offloads: Offloads::default(),
-        }
+        let altnames = vec![format!("alternative-of-{name}")];
+        Link { altnames, ..Link::sample(1, name) }
     }
 
     fn selection(wanted: &[&str], excluded: &[&str]) -> Selection {
