@@ -330,6 +330,8 @@ mod tests {
         let view = ticks.at(2, vec![facts(0, Some(9), Some(50))]);
         assert_eq!(view.interfaces[0].rx.packets, Some(50));
         assert_eq!(view.interfaces[0].rx.rate, None, "another device's counter");
+        let view = ticks.at(3, vec![facts(0, Some(10), Some(70))]);
+        assert_eq!(view.interfaces[0].rx.rate, None, "re-created between two ticks");
     }
 
     #[test]
