@@ -1,4 +1,4 @@
-//! bpf-linker: found, or built from crates.io against the LLVM that rustc uses.
+//! bpf-linker: found, or built from its source package against the LLVM that rustc uses.
 //!
 //! It reads rustc's LLVM bitcode, so it must know at least rustc's version of that.
 
