@@ -23,7 +23,7 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// The file is not what it should be; the text names the line.
-    #[error("in the configuration file {path}: {error}")]
+    #[error("in the configuration file {path}: {}", error.to_string().trim_end())]
     Parse {
         /// The file.
         path: PathBuf,
@@ -35,8 +35,8 @@ pub enum ConfigError {
     Select(#[from] SelectError),
     /// An interface's interval cannot be kept.
     #[error(
-        "the interval of '{interface}' is shorter than the interval of the report, \
-         which it has to be a multiple of"
+        "in the configuration: the interval of '{interface}' is shorter than the report's; \
+         it can only be longer"
     )]
     TooFast {
         /// The `match` of its table.

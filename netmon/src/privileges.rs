@@ -1,7 +1,8 @@
 //! Capabilities (capabilities(7)): which ones there are, and giving up those that are no longer
-//! needed. They belong to a thread, and new threads inherit them.
+//! needed. They belong to a thread, and new threads inherit them. And the limit of open files.
 
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// What counting with eBPF needs to start.
 pub const FOR_EBPF: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN];
@@ -14,6 +15,21 @@ pub const WHILE_RUNNING: [Capability; 2] = FOR_EBPF;
 #[must_use]
 pub fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
+}
+
+/// Raises the limit of open files to the most that is allowed: an interface takes five, and
+/// thirteen when its statistics are read from sysfs, so the usual 1024 end at some 80. Gives the
+/// limit.
+pub fn raise_open_files() -> u64 {
+    let limits = getrlimit(Resource::RLIMIT_NOFILE);
+    let Ok((soft, hard)) = limits else { return u64::MAX };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::debug!("the limit of open files stays at {soft}: {error}");
+            soft
+        }
+    }
 }
 
 /// Gives up every capability but `keep`, for this thread and the threads and programs that it

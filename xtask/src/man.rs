@@ -31,7 +31,7 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     for dir in [&man, &completions] {
         fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     }
-    process::run(Command::new(&netmon).arg("man").arg(&man))?;
+    process::run(Command::new(&netmon).arg("generate-man").arg(&man))?;
     for (shell, file) in COMPLETIONS {
         let text = process::output(Command::new(&netmon).args(["completions", shell]))?;
         let path = completions.join(file);

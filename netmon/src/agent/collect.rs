@@ -43,9 +43,7 @@ impl Collector {
         for item in list.items_mut() {
             if item.present {
                 read_files(item, counting, look);
-                if programs_read {
-                    take_counters(&mut item.live, counting);
-                }
+                take_counters(&mut item.live, counting, programs_read);
             } else if item.live.absence_reported {
                 continue;
             }
@@ -56,6 +54,7 @@ impl Collector {
 
     /// The kernel's own counters of all interfaces that are not read from sysfs.
     fn read_kernel(&mut self, counting: &mut Counting, list: &mut Watchlist<Live>) {
+        let has_sysfs = counting.sysfs.is_some();
         let Some(stats) = &mut counting.stats else {
             return;
         };
@@ -68,7 +67,7 @@ impl Collector {
             self.wanted.clear();
             self.wanted.extend(self.places.iter().map(|(ifindex, _)| *ifindex));
         }
-        if self.dump_rests > 0 {
+        if self.dump_rests > 0 && has_sysfs {
             self.dump_rests -= 1;
             return read_kernel_in_sysfs(list);
         }
@@ -100,14 +99,12 @@ impl Collector {
     }
 }
 
-/// The same numbers from sysfs. Where it cannot be read the last ones stay.
+/// The same numbers from sysfs.
 fn read_kernel_in_sysfs(list: &mut Watchlist<Live>) {
     for item in list.items_mut() {
         let Live { facts, files, .. } = &mut item.live;
-        if let Some(files) = files
-            && facts.source != Source::Sysfs
-        {
-            facts.device = files.statistics();
+        if facts.source != Source::Sysfs {
+            facts.device = files.as_mut().map(|files| files.statistics()).unwrap_or_default();
         }
     }
 }
@@ -131,7 +128,12 @@ fn read_programs(counting: &mut Counting) -> bool {
         .is_ok()
 }
 
-fn take_counters(live: &mut Live, counting: &Counting) {
+/// Counters that cannot be read are not shown: the kernel's own are, until attached anew.
+fn take_counters(live: &mut Live, counting: &Counting, read: bool) {
+    if !read {
+        live.facts.counted = None;
+        return;
+    }
     if let (Some(slot), Some(counted), Some(programs)) =
         (live.slot, &mut live.facts.counted, &counting.programs)
         && let Some(now) = programs.counters.slot(slot)
@@ -143,7 +145,7 @@ fn take_counters(live: &mut Live, counting: &Counting) {
 fn read_files(item: &mut Watched<Live>, counting: &Counting, look: bool) {
     let Watched { link, live, .. } = item;
     let Live { facts, files, state_is_old, .. } = live;
-    let only_sysfs = counting.programs.is_none();
+    let only_sysfs = counting.programs.is_none() && counting.stats.is_none();
     if *state_is_old || look || only_sysfs {
         let read = files.as_ref().map(|files| files.link_state()).unwrap_or_default();
         facts.state = if only_sysfs { read } else { or_netlink(read, link.state) };

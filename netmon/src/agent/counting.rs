@@ -79,7 +79,8 @@ pub(super) struct Programs {
 pub struct Counting {
     pub(super) programs: Option<Programs>,
     pub(super) stats: Option<StatsReader>,
-    pub(super) sysfs: Sysfs,
+    /// `None`: it shows another network namespace.
+    pub(super) sysfs: Option<Sysfs>,
     /// Why everything is read from sysfs, in a few words.
     pub(super) only_sysfs: Arc<str>,
     /// Why eBPF cannot be used.
@@ -98,10 +99,15 @@ impl Counting {
         inbox: &Inbox,
         after_load: impl FnOnce(),
     ) -> Result<Self, EbpfUnavailable> {
-        let from_sysfs = |unavailable: Option<EbpfUnavailable>| Self {
+        let sysfs = Some(Sysfs::default()).filter(|sysfs| sysfs.shows(links));
+        let stats = || {
+            StatsReader::new().inspect_err(|error| tracing::warn!("no RTM_GETSTATS: {error}")).ok()
+        };
+        let without_ebpf = |sysfs: Option<Sysfs>, unavailable: Option<EbpfUnavailable>| Self {
             programs: None,
-            stats: None,
-            sysfs: Sysfs::default(),
+            // Where sysfs is not ours, netlink has the same numbers, unless sysfs is insisted on.
+            stats: unavailable.as_ref().filter(|_| sysfs.is_none()).and_then(|_| stats()),
+            sysfs,
             only_sysfs: match unavailable {
                 Some(_) => Arc::from("eBPF cannot be used"),
                 None => Arc::from("as asked for"),
@@ -110,7 +116,7 @@ impl Counting {
         };
         if settings.source == SourceChoice::Sysfs {
             after_load();
-            return Ok(from_sysfs(None));
+            return Ok(without_ebpf(sysfs, None));
         }
         let slots = object::slots_for(links.len());
         let loaded = object::load(slots, log, settings.wants_xdp());
@@ -129,16 +135,24 @@ impl Counting {
         match started {
             Ok(programs) => {
                 programs.attacher.sweep();
-                let stats = StatsReader::new()
-                    .inspect_err(|error| tracing::warn!("no RTM_GETSTATS: {error}"))
-                    .ok();
-                let sysfs = Sysfs::default();
                 let only_sysfs = Arc::from("");
-                Ok(Self { programs: Some(programs), stats, sysfs, only_sysfs, unavailable: None })
+                Ok(Self {
+                    programs: Some(programs),
+                    stats: stats(),
+                    sysfs,
+                    only_sysfs,
+                    unavailable: None,
+                })
             }
             Err(error) if settings.source == SourceChoice::Ebpf => Err(error),
-            Err(error) => Ok(from_sysfs(Some(error))),
+            Err(error) => Ok(without_ebpf(sysfs, Some(error))),
         }
+    }
+
+    /// Whether sysfs shows another network namespace.
+    #[must_use]
+    pub const fn sysfs_is_foreign(&self) -> bool {
+        self.sysfs.is_none()
     }
 
     /// Why eBPF is not used although it was wanted, and what to do about it.

@@ -31,6 +31,8 @@ pub(super) enum Happening {
     News(LinkNews),
     /// The programs were attached to an interface, or not.
     Outcome(Outcome),
+    /// The next attempt to set an interface up may be due.
+    Look(IfIndex),
     /// An interface was set up, or not.
     SetUp(IfIndex, Result<(), SetUpError>),
     /// The agent is to end.

@@ -10,6 +10,7 @@ use super::watchlist::Change;
 use crate::model::accounting::Rules;
 use crate::model::event::{Event, EventKind};
 use crate::model::link::{IfIndex, Link};
+use crate::model::options::Hook;
 use crate::model::snapshot::Source;
 use crate::recovery::policy::Policy;
 use crate::sources::ebpf::attacher::Outcome;
@@ -50,9 +51,19 @@ impl Agent {
             }
             Some(Change::Renamed(at, old)) => {
                 self.tell_of(at, EventKind::Renamed, format!("was {old} before"));
+                let refused = self.list.items()[at].live.facts.source == Source::Sysfs;
+                if refused && self.counting.programs.is_some() {
+                    // Perhaps it was refused because of the change of its name.
+                    self.begin(at);
+                }
                 self.altered(at);
             }
-            Some(Change::Altered(at)) => self.altered(at),
+            Some(Change::Altered(at)) => {
+                self.altered(at);
+                if !self.list.items()[at].link.admin_up {
+                    self.recover(at, Instant::now());
+                }
+            }
         }
     }
 
@@ -62,6 +73,11 @@ impl Agent {
         let live = &mut item.live;
         let policy =
             live.policy.get_or_insert_with(|| Policy::new(item.wanted.recover, item.named));
+        policy.configure(item.wanted.recover, item.named);
+        if matches!(item.wanted.hook, Hook::Xdp) {
+            // The link goes while the program is being attached, before that is known here.
+            policy.expect_bounce(Instant::now());
+        }
         if self.recovery_denied {
             policy.deny();
         }
@@ -72,14 +88,14 @@ impl Agent {
         live.facts.counted = None;
         live.facts.source = Source::Kernel;
         live.facts.hook = Arc::clone(&self.attaching);
-        live.files = self.counting.sysfs.open(&item.name, item.link.ifindex);
-        let foreign = live.files.is_none();
+        let sysfs = self.counting.sysfs.as_ref();
+        live.files = sysfs.and_then(|sysfs| sysfs.open(&item.name, item.link.ifindex));
         if self.counting.attach(&item.link, item.wanted.hook) {
             self.pending += 1;
-            if foreign {
-                let message = "sysfs shows another network namespace: netlink tells its state";
-                self.tell_of(at, EventKind::Warning, message.to_owned());
-            }
+        } else if self.counting.stats.is_some() {
+            let hook = format!("netlink ({})", self.counting.only_sysfs);
+            live.facts.hook = hook.as_str().into();
+            self.tell_of(at, EventKind::Counting, hook);
         } else {
             let why = Arc::clone(&self.counting.only_sysfs);
             self.read_from_sysfs(at, &why);
@@ -101,6 +117,9 @@ impl Agent {
     fn altered(&mut self, at: usize) {
         let item = &mut self.list.items_mut()[at];
         item.live.state_is_old = true;
+        if let Some(policy) = &mut item.live.policy {
+            policy.configure(item.wanted.recover, item.named);
+        }
         let rules = Rules::of(&item.link);
         if let Some(counted) = &mut item.live.facts.counted
             && counted.rules != rules
@@ -157,6 +176,7 @@ impl Agent {
             self.counting.detach(ifindex);
             return self.read_from_sysfs(at, "the counters cannot be read together");
         };
+        tracing::debug!("{}: slot {slot}, counts as {:?}", item.name, counted.rules);
         let live = &mut item.live;
         live.native_xdp = native_xdp;
         live.slot = Some(slot);
@@ -172,6 +192,8 @@ impl Agent {
     fn read_from_sysfs(&mut self, at: usize, why: &str) {
         let hook = format!("sysfs ({why})");
         let item = &mut self.list.items_mut()[at];
+        item.live.slot = None;
+        item.live.facts.counted = None;
         item.live.facts.source = Source::Sysfs;
         item.live.facts.hook = hook.as_str().into();
         self.tell_of(at, EventKind::Counting, hook);

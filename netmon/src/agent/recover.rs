@@ -12,29 +12,41 @@ use crate::recovery::link_control::{self, SetUpError};
 use crate::recovery::policy::{Condition, Policy};
 
 impl Agent {
-    pub(super) fn recover(&mut self, now: Instant) {
-        for at in 0..self.list.items().len() {
-            let item = &mut self.list.items_mut()[at];
-            let Some(policy) = item.live.policy.as_mut().filter(|_| item.present) else {
-                continue;
-            };
-            let condition = Condition::of(Some(item.link.admin_up), item.live.facts.state);
-            let decision = policy.observe(now, condition);
-            if !decision.set_up && decision.tell.is_none() {
-                continue;
-            }
-            let (name, ifindex) = (Arc::clone(&item.name), item.link.ifindex);
-            if let Some((kind, message)) = decision.tell {
-                self.tell(Event::of(&name, kind, message));
-            }
-            if decision.set_up {
-                let (handle, done) = (self.links.handle(), self.inbox.sender.clone());
-                tokio::spawn(async move {
-                    let result = link_control::set_up(handle, ifindex).await;
-                    // The agent may have ended meanwhile.
-                    let _ = done.send(Happening::SetUp(ifindex, result));
-                });
-            }
+    /// Looks at one interface's link, and sets it up if the policy says so: at every tick, and at
+    /// once when something was heard of the interface.
+    pub(super) fn recover(&mut self, at: usize, now: Instant) {
+        let item = &mut self.list.items_mut()[at];
+        let Some(policy) = item.live.policy.as_mut().filter(|_| item.present) else {
+            return;
+        };
+        let condition = Condition::of(Some(item.link.admin_up), item.live.facts.state);
+        let decision = policy.observe(now, condition);
+        if !decision.set_up && decision.tell.is_none() {
+            return;
+        }
+        let (name, ifindex) = (Arc::clone(&item.name), item.link.ifindex);
+        let next_attempt = policy.next_attempt();
+        if let Some((kind, message)) = decision.tell {
+            self.tell(Event::of(&name, kind, message));
+        }
+        if decision.set_up {
+            let (handle, inbox) = (self.links.handle(), self.inbox.sender.clone());
+            tokio::spawn(async move {
+                let result = link_control::set_up(handle, ifindex).await;
+                // The agent may have ended meanwhile.
+                let _ = inbox.send(Happening::SetUp(ifindex, result));
+                if let Some(next) = next_attempt {
+                    tokio::time::sleep_until(next.into()).await;
+                    let _ = inbox.send(Happening::Look(ifindex));
+                }
+            });
+        }
+    }
+
+    /// The same for an interface that may be gone.
+    pub(super) fn look(&mut self, ifindex: IfIndex) {
+        if let Some(at) = self.list.find(ifindex) {
+            self.recover(at, Instant::now());
         }
     }
 

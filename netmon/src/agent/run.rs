@@ -49,6 +49,8 @@ pub struct Agent {
     /// The hook that is shown while the programs are being attached.
     pub(super) attaching: Arc<str>,
     pub(super) pending: usize,
+    /// Ticks that had something to show.
+    reports: u64,
 }
 
 impl Agent {
@@ -79,6 +81,7 @@ impl Agent {
             recovery_denied: false,
             attaching: Arc::from("none yet: the programs are being attached"),
             pending: 0,
+            reports: 0,
         };
         for link in existing {
             agent.list.update(link.clone(), &agent.settings);
@@ -93,8 +96,10 @@ impl Agent {
     /// Runs until a limit is reached or something ends it. The parts that have to be ended in
     /// order are given back: the output and the messages. What was attached is detached when
     /// this returns.
-    pub async fn run(mut self, limits: Limits) -> (End, Output, Messages) {
+    /// `ending` is called before that.
+    pub async fn run(mut self, limits: Limits, ending: impl FnOnce()) -> (End, Output, Messages) {
         let end = self.watch(limits).await;
+        ending();
         if let End::Stopped(name) = end {
             self.messages.say(&format!("{name}: ending"));
         }
@@ -140,7 +145,7 @@ impl Agent {
                     }
                 }
             }
-            if limits.reports.is_some_and(|reports| self.view.tick >= reports) {
+            if limits.reports.is_some_and(|reports| self.reports >= reports) {
                 return End::Limit;
             }
         }
@@ -151,6 +156,7 @@ impl Agent {
         match happening? {
             Happening::News(news) => self.hear(news).await,
             Happening::Outcome(outcome) => self.attached(outcome),
+            Happening::Look(ifindex) => self.look(ifindex),
             Happening::SetUp(ifindex, result) => self.set_up_ended(ifindex, result),
             Happening::End(end) => return Some(end),
         }
@@ -161,10 +167,13 @@ impl Agent {
     fn tick(&mut self) {
         let tick = self.collector.collect(&mut self.counting, &mut self.list);
         self.view.update(tick, collect::shown(&mut self.list));
-        self.recover(Instant::now());
+        let now = Instant::now();
+        (0..self.list.items().len()).for_each(|at| self.recover(at, now));
         std::mem::swap(&mut self.view.events, &mut self.events);
         self.events.clear();
         crate::sinks::write(self.settings.format, &self.view, &mut self.buffer);
+        self.list.forget(|live| live.absence_reported);
+        self.reports += u64::from(self.view.interfaces.iter().any(|interface| interface.due));
         if !self.buffer.is_empty() {
             self.output.submit(&mut self.buffer);
         }

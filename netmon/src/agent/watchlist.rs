@@ -10,6 +10,9 @@ use crate::config::{Settings, Wanted};
 use crate::model::link::{IfIndex, Link};
 use crate::model::natural;
 
+/// So many absent interfaces that nobody named are remembered.
+const REMEMBERED: usize = 64;
+
 /// One watched interface. `T` is what the agent keeps with it.
 #[derive(Debug)]
 pub(super) struct Watched<T> {
@@ -23,6 +26,8 @@ pub(super) struct Watched<T> {
     pub(super) link: Link,
     /// Whether it exists.
     pub(super) present: bool,
+    /// Number of changes of the list when it went.
+    gone_at: u64,
     /// What is wanted of it.
     pub(super) wanted: Wanted,
     /// Whether it was asked for by name.
@@ -94,10 +99,13 @@ impl<T: Default> Watchlist<T> {
         self.changes += 1;
         self.existing.insert(link.ifindex);
         if let Some(at) = self.find(link.ifindex) {
-            return Some(self.alter(at, link));
+            return Some(self.alter(at, link, settings));
         }
         let selection = &settings.selection;
-        let absent = self.items.iter().position(|item| !item.present && is_same(item, &link));
+        if selection.excludes(&link) {
+            return None;
+        }
+        let absent = self.same_before(&link);
         let place = match absent {
             Some(at) => self.items[at].place,
             None => selection.place_of(&link)?,
@@ -118,6 +126,7 @@ impl<T: Default> Watchlist<T> {
             named: selection.is_named(&link),
             link,
             present: true,
+            gone_at: 0,
             wanted,
             live: T::default(),
         };
@@ -132,7 +141,40 @@ impl<T: Default> Watchlist<T> {
         self.existing.remove(&ifindex);
         let at = self.find(ifindex)?;
         self.items[at].present = false;
+        self.items[at].gone_at = self.changes;
         Some(at)
+    }
+
+    /// Forgets those that went longest ago, if many are absent: on a host of containers they never
+    /// return. Those that were named are remembered, and those that are not `reported` yet.
+    pub(super) fn forget(&mut self, reported: impl Fn(&T) -> bool) {
+        let forgettable = |item: &Watched<T>| !item.present && !item.named && reported(&item.live);
+        let mut gone: Vec<u64> = Vec::new();
+        if self.items.len() > self.existing.len() + REMEMBERED {
+            gone.extend(self.items.iter().filter(|i| forgettable(i)).map(|item| item.gone_at));
+        }
+        if gone.len() > REMEMBERED {
+            gone.sort_unstable();
+            let last = gone[gone.len() - REMEMBERED];
+            self.items.retain(|item| !forgettable(item) || item.gone_at >= last);
+            self.changes += 1;
+        }
+    }
+
+    /// The absent one that this is again: by name, else by an alternative name, else by a
+    /// permanent address that no other has (ports of a switch and tunnels share theirs).
+    fn same_before(&self, link: &Link) -> Option<usize> {
+        let absent = |is_same: &dyn Fn(&Link) -> bool| {
+            self.items.iter().position(|item| !item.present && is_same(&item.link))
+        };
+        let address = link.permanent_address.as_ref();
+        let has_address = |before: &Link| before.permanent_address.as_ref() == address;
+        absent(&|before| before.name == link.name)
+            .or_else(|| absent(&|before| before.altnames.iter().any(|n| link.altnames.contains(n))))
+            .or_else(|| {
+                let bearers = self.items.iter().filter(|item| has_address(&item.link)).count();
+                (address.is_some() && bearers == 1).then(|| absent(&has_address))?
+            })
     }
 
     /// Those of ours that exist no more, when these do.
@@ -142,8 +184,10 @@ impl<T: Default> Watchlist<T> {
         self.existing.difference(&now).copied().collect()
     }
 
-    fn alter(&mut self, at: usize, link: Link) -> Change {
+    fn alter(&mut self, at: usize, link: Link, settings: &Settings) -> Change {
         let item = &mut self.items[at];
+        item.wanted = settings.wanted(&link);
+        item.named |= settings.selection.is_named(&link);
         let old = std::mem::replace(&mut item.link, link);
         if let (Some(peer), Some(before)) = (&mut item.link.peer, &old.peer) {
             peer.native_xdp = before.native_xdp;
@@ -166,15 +210,6 @@ impl<T: Default> Watchlist<T> {
         self.items.insert(to, item);
         to
     }
-}
-
-fn is_same<T>(absent: &Watched<T>, link: &Link) -> bool {
-    let before = &absent.link;
-    let address =
-        before.permanent_address.is_some() && before.permanent_address == link.permanent_address;
-    address
-        || before.name == link.name
-        || before.altnames.iter().any(|name| link.altnames.contains(name))
 }
 
 #[cfg(test)]
@@ -256,6 +291,42 @@ mod tests {
         trial.list.remove(IfIndex(2));
         assert_eq!(trial.update(card(3, "eth5")), Some(Change::Back(0)));
         assert_eq!(trial.names(), ["eth5"]);
+    }
+
+    #[test]
+    fn a_shared_address_tells_nothing_and_what_is_excluded_stays_out() {
+        let mut trial = Trial::new(&["lan*"]);
+        let port = |ifindex, name| Link {
+            permanent_address: Some(vec![2, 0, 0, 0, 0, 1]),
+            altnames: vec!["side".to_owned()],
+            ..link(ifindex, name)
+        };
+        trial.update(Link { altnames: Vec::new(), ..port(2, "lan1") });
+        trial.update(Link { altnames: Vec::new(), ..port(3, "lan2") });
+        trial.list.remove(IfIndex(2));
+        assert_eq!(trial.update(port(4, "x9")), None, "lan2 has that address, too");
+        let mut trial = Trial::new(&["lan*"]);
+        trial.settings.selection.excluded = vec![crate::model::select::Selector::Name("n0".into())];
+        trial.update(port(2, "lan1"));
+        trial.list.remove(IfIndex(2));
+        assert_eq!(trial.update(port(3, "n0")), None, "excluded");
+    }
+
+    #[test]
+    fn the_absent_are_forgotten_at_last_unless_they_were_named() {
+        let mut trial = Trial::new(&["eth0", "veth*"]);
+        trial.update(link(1, "eth0"));
+        trial.list.remove(IfIndex(1));
+        for ifindex in 2..200 {
+            trial.update(link(ifindex, &format!("veth{ifindex}")));
+            trial.list.remove(IfIndex(ifindex));
+            trial.list.forget(|()| true);
+        }
+        assert!(trial.list.items().len() <= 2 * REMEMBERED + 1);
+        assert!(trial.names().contains(&"eth0") && trial.names().contains(&"veth199"));
+        let before = trial.list.items().len();
+        trial.list.forget(|()| false);
+        assert_eq!(trial.list.items().len(), before, "not before they were reported");
     }
 
     #[test]

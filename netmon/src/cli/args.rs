@@ -48,7 +48,7 @@ pub(super) enum Command {
     },
     /// Write the man pages into a folder
     #[command(hide = true)]
-    Man {
+    GenerateMan {
         /// The folder
         dir: PathBuf,
     },
@@ -62,11 +62,12 @@ Examples:
   netmon run                   asks which
 
 Without an interface, netmon asks how many and which; the answers may come from a pipe.
-Ctrl-C ends it and detaches everything; a second Ctrl-C ends it at once.";
+Ctrl-C ends it and detaches everything; a second Ctrl-C leaves that to the kernel.";
 
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
-    /// Interfaces or shell patterns ('eth*', quoted), in the report's order
+    /// Interfaces or shell patterns ('eth*', quoted), in the report's order. Those that are named
+    /// are set up when they are down, also from the start (see --no-recover)
     #[arg(value_name = "INTERFACE|PATTERN")]
     interfaces: Vec<String>,
 

@@ -78,7 +78,7 @@ fn render(findings: &[Finding], links: &[Link], usable: bool) -> String {
         let mark = match good {
             Some(true) => "yes",
             Some(false) => "NO",
-            None => "no",
+            None => "-",
         };
         let _ = writeln!(text, "{mark:<4} {what:<14} {found}");
         if let Some(help) = help {
@@ -148,8 +148,13 @@ fn jit() -> Finding {
             Finding::no("JIT", "off: each packet costs several times as much", help).optional()
         }
         Ok(_) => Finding::yes("JIT", "on"),
-        // Only root may read it.
-        Err(_) => Finding::yes("JIT", "not known without root; it is on unless switched off"),
+        // Only root may read it, and only in the first network namespace.
+        Err(_) => Finding {
+            what: "JIT",
+            good: None,
+            found: format!("not known: {JIT} cannot be read here; it is on unless switched off"),
+            help: None,
+        },
     }
 }
 
@@ -200,10 +205,7 @@ fn counters() -> Finding {
 }
 
 fn sysfs(links: &[Link]) -> Finding {
-    let sysfs = Sysfs::default();
-    let foreign =
-        links.iter().filter(|link| sysfs.open(&link.name, link.ifindex).is_none()).count();
-    if foreign == 0 {
+    if Sysfs::default().shows(links) {
         return Finding::yes("sysfs", "/sys/class/net shows this network namespace");
     }
     let help = "state and carrier counts come from netlink instead; to see them in sysfs enter \

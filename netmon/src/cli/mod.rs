@@ -5,6 +5,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use tracing::Level;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 mod args;
 mod doctor;
@@ -13,6 +18,8 @@ mod prompt;
 mod run;
 mod signals;
 
+use crate::privileges;
+use crate::sinks::messages::Lines;
 use args::{Cli, Command};
 
 /// Wrong use: what was asked for cannot be.
@@ -48,12 +55,20 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USE));
         }
     };
-    start_log(cli.verbose, cli.quiet);
+    // The thread that writes stderr has no business with privileges.
+    let lines = match Lines::start(std::io::stderr(), || privileges::drop_all_but(&[])) {
+        Ok(lines) => lines,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "netmon: cannot start a thread: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    start_log(cli.verbose, cli.quiet, lines.clone());
     let result = match cli.command {
-        Command::Run(args) => run::run(&args, cli.quiet, cli.verbose),
+        Command::Run(args) => run::run(&args, cli.quiet, cli.verbose, lines.clone()),
         Command::Doctor => doctor::doctor(),
         Command::Completions { shell } => generate::completions(shell),
-        Command::Man { dir } => generate::man(&dir),
+        Command::GenerateMan { dir } => generate::man(&dir),
     };
     match result {
         Ok(code) => code,
@@ -62,6 +77,7 @@ pub fn main() -> ExitCode {
                 Failure::Use(error) => (error, ExitCode::from(WRONG_USE)),
                 Failure::Other(error) => (error, ExitCode::FAILURE),
             };
+            lines.flush();
             let _ = writeln!(std::io::stderr(), "netmon: {error:#}");
             code
         }
@@ -75,20 +91,24 @@ pub fn command() -> clap::Command {
 }
 
 /// Our own logs, and those of libraries and of the kernel programs (crate `log`), to stderr.
-fn start_log(verbose: u8, quiet: bool) {
-    let level = match (quiet, verbose) {
-        (true, _) => tracing::Level::ERROR,
-        (false, 0) => tracing::Level::WARN,
-        (false, 1) => tracing::Level::DEBUG,
-        (false, _) => tracing::Level::TRACE,
+fn start_log(verbose: u8, quiet: bool, to: Lines) {
+    let (ours, others) = match (quiet, verbose) {
+        (true, _) => (Level::ERROR, Level::ERROR),
+        (false, 0) => (Level::WARN, Level::WARN),
+        (false, 1) => (Level::DEBUG, Level::WARN),
+        (false, _) => (Level::TRACE, Level::DEBUG),
     };
-    let started = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
+    let levels = Targets::new().with_default(others).with_targets([
+        ("netmon", ours),
+        ("netmon_ebpf", ours),
+        ("netlink_sys", Level::WARN),
+    ]);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(move || to.clone())
         .with_target(verbose > 1)
         .without_time()
-        .with_ansi(false)
-        .try_init();
+        .with_ansi(false);
+    let started = tracing_subscriber::registry().with(lines.with_filter(levels)).try_init();
     if let Err(error) = started {
         let _ = writeln!(std::io::stderr(), "netmon: no log: {error}");
     }

@@ -10,7 +10,8 @@ const MOST: usize = 4096;
 pub(super) enum PromptError {
     /// The input ended.
     #[error(
-        "no interface was named: the answers ended; name them (`netmon run eth0`), or use --all"
+        "the answers ended before every interface was named; \
+         name them as arguments (`netmon run eth0`), or use --all"
     )]
     Ended,
     /// The answer is wrong, and nobody is there to answer again.
@@ -66,7 +67,13 @@ impl<A: BufRead, Q: Write> Dialog<'_, A, Q> {
             write!(self.questions, "{question}")?;
             self.questions.flush()?;
             let mut line = String::new();
-            if self.answers.read_line(&mut line)? == 0 {
+            let length = match self.answers.read_line(&mut line) {
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    return Err(PromptError::Wrong("the answer is not UTF-8".to_owned()));
+                }
+                result => result?,
+            };
+            if length == 0 {
                 writeln!(self.questions)?;
                 return Err(PromptError::Ended);
             }
@@ -107,6 +114,13 @@ mod tests {
             "Please enter the number of interfaces to monitor: \
              Interface number 1: Interface number 2: "
         );
+    }
+
+    #[test]
+    fn an_answer_that_is_no_text_is_a_wrong_one() {
+        let check = |_: &str| Ok(());
+        let error = ask(&mut &b"\xff\n"[..], &mut Vec::new(), false, check).unwrap_err();
+        assert!(matches!(error, PromptError::Wrong(_)), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `netmon run`: settings, sources, sinks, agent.
 
 use std::fs::File;
-use std::io::{BufRead, IsTerminal, stderr, stdin};
+use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use tokio::runtime::Runtime;
 use super::Failure;
 use super::args::RunArgs;
 use super::prompt::{self, PromptError};
-use super::signals::Signals;
+use super::signals::{self, Signals};
 use crate::agent::{Agent, Counting, End, Inbox, Limits};
 use crate::config::{Layer, Settings};
 use crate::model::link::Link;
-use crate::model::select::{SelectError, Selection, Selector};
+use crate::model::select::{self, SelectError, Selection, Selector};
 use crate::privileges;
 use crate::sinks;
-use crate::sinks::messages::{Messages, Verbosity};
+use crate::sinks::messages::{Lines, Messages, Verbosity};
 use crate::sinks::output::Output;
 use crate::sources::ebpf::object::ProgramLog;
 use crate::sources::netlink::links::Links;
@@ -27,7 +27,12 @@ use crate::sources::netlink::links::Links;
 /// How long the end waits for stdout to take the last report.
 const LAST_REPORT: Duration = Duration::from_secs(2);
 
-pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, Failure> {
+pub(super) fn run(
+    args: &RunArgs,
+    quiet: bool,
+    verbose: u8,
+    lines: Lines,
+) -> Result<ExitCode, Failure> {
     let file = match &args.config {
         Some(path) => Layer::read(path).map_err(Failure::usage)?,
         None => Layer::default(),
@@ -43,13 +48,19 @@ pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, 
     choose(&mut settings, &existing)?;
     // From the first line that is shown Ctrl-C ends in order; at the questions it just ends.
     let mut signals = Signals::new().map_err(Failure::other)?;
+    privileges::raise_open_files();
     let inbox = Inbox::default();
     inbox.stop_at(async move { signals.first().await });
 
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
-    let mut messages = Messages::start(verbosity, stderr()).map_err(Failure::other)?;
+    let messages = Messages::new(verbosity, lines);
     for doubled in settings.selection.deduplicate() {
         messages.say(&format!("'{doubled}' was named more than once; it is watched once"));
+    }
+    for idle in
+        settings.selection.excluded.iter().filter(|s| !existing.iter().any(|l| s.matches(l)))
+    {
+        messages.say(&format!("--exclude '{idle}' matches nothing now"));
     }
     for missing in settings.selection.missing(&existing) {
         messages.say(&format!("waiting for '{missing}'"));
@@ -64,7 +75,13 @@ pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, 
     })
     .map_err(Failure::other)?;
     if let Some(why) = counting.unavailable() {
-        messages.say(&format!("counting from sysfs: {why}"));
+        messages.warn(&format!("counting without eBPF: {why}"));
+    }
+    if counting.sysfs_is_foreign() {
+        messages.warn(
+            "/sys/class/net shows another network namespace: netlink tells the state of links; \
+             `ip netns exec` enters a namespace with a sysfs of its own",
+        );
     }
     let stdout = stdout().context("cannot use stdout").map_err(Failure::Other)?;
     let output = Output::to_file(stdout, sinks::header(settings.format)).map_err(Failure::other)?;
@@ -76,11 +93,11 @@ pub(super) fn run(args: &RunArgs, quiet: bool, verbose: u8) -> Result<ExitCode, 
 }
 
 fn watch(runtime: &Runtime, agent: Agent, limits: Limits) -> Result<ExitCode, Failure> {
-    let (end, output, mut messages) = runtime.block_on(agent.run(limits));
+    let (end, output, messages) = runtime.block_on(agent.run(limits, signals::restore));
     let ended = output.finish(LAST_REPORT);
     if ended.skipped > 0 {
         let (skipped, what) = (ended.skipped, "reports were not written: stdout was blocked");
-        messages.say(&format!("{skipped} {what}"));
+        messages.warn(&format!("{skipped} {what}"));
     }
     match end {
         End::Limit | End::Stopped(_) => Ok(ExitCode::SUCCESS),
@@ -108,7 +125,12 @@ fn choose(settings: &mut Settings, existing: &[Link]) -> Result<(), Failure> {
     if settings.selection.wanted.is_empty() {
         let answers = stdin();
         let interactive = answers.is_terminal();
-        settings.selection.wanted = ask(&mut answers.lock(), interactive, existing)?;
+        if interactive {
+            // Nobody to tell when this fails; the question fails next.
+            let _ = writeln!(stderr(), "There are: {}", select::names(existing).join(", "));
+        }
+        let wait = settings.wait;
+        settings.selection.wanted = ask(&mut answers.lock(), interactive, wait, existing)?;
     }
     if settings.wait {
         return Ok(());
@@ -125,10 +147,14 @@ fn choose(settings: &mut Settings, existing: &[Link]) -> Result<(), Failure> {
 fn ask(
     answers: &mut impl BufRead,
     interactive: bool,
+    wait: bool,
     existing: &[Link],
 ) -> Result<Vec<Selector>, Failure> {
     let check = |name: &str| {
         let selector = Selector::parse(name).map_err(|error| error.to_string())?;
+        if wait {
+            return Ok(());
+        }
         let selection = Selection { wanted: vec![selector], excluded: Vec::new() };
         selection.check(existing).map_err(|error| error.to_string())
     };

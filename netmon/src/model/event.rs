@@ -35,7 +35,15 @@ impl EventKind {
     /// Whether `-q` still shows it.
     #[must_use]
     pub const fn is_warning(self) -> bool {
-        matches!(self, Self::SetUpFailed | Self::NoCarrier | Self::Warning)
+        match self {
+            Self::Gone
+            | Self::Down
+            | Self::SetUp
+            | Self::SetUpFailed
+            | Self::NoCarrier
+            | Self::Warning => true,
+            Self::Counting | Self::Back | Self::Appeared | Self::Renamed | Self::Up => false,
+        }
     }
 }
 

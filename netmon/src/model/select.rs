@@ -123,11 +123,17 @@ impl Selection {
     /// A name goes before a pattern, wherever it stands.
     #[must_use]
     pub fn place_of(&self, link: &Link) -> Option<usize> {
-        if self.excluded.iter().any(|selector| selector.matches(link)) {
+        if self.excludes(link) {
             return None;
         }
         let by_name = self.wanted.iter().position(|s| s.is_name() && s.matches(link));
         by_name.or_else(|| self.wanted.iter().position(|s| s.matches(link)))
+    }
+
+    /// Whether the interface is left out.
+    #[must_use]
+    pub fn excludes(&self, link: &Link) -> bool {
+        self.excluded.iter().any(|selector| selector.matches(link))
     }
 
     /// Whether the interface was asked for by name.
@@ -182,7 +188,9 @@ impl Selection {
     }
 }
 
-fn names(links: &[Link]) -> Vec<String> {
+/// The names of all, in natural order.
+#[must_use]
+pub fn names(links: &[Link]) -> Vec<String> {
     let mut names: Vec<String> = links.iter().map(|link| link.name.to_string()).collect();
     names.sort_by(|a, b| natural::compare(a, b));
     names

@@ -86,6 +86,12 @@ impl Policy {
         }
     }
 
+    /// When the link may be set up again, if it has been before.
+    #[must_use]
+    pub const fn next_attempt(&self) -> Option<Instant> {
+        self.next_attempt
+    }
+
     /// Our own attaching may bounce the link from now on.
     pub fn expect_bounce(&mut self, now: Instant) {
         self.quiet_until = Some(now + OWN_BOUNCE);
@@ -96,10 +102,17 @@ impl Policy {
         self.denied = true;
     }
 
-    /// The interface is gone; what was learnt of its past stays.
+    /// What the user wants may change with the interface's name.
+    pub const fn configure(&mut self, enabled: bool, named: bool) {
+        self.enabled = enabled;
+        self.named = named;
+    }
+
+    /// The interface is gone. Whether it was up says nothing of the one that comes after it.
     pub const fn absent(&mut self) {
         self.last = None;
         self.up_since = None;
+        self.seen_up = false;
     }
 
     /// Looks at the link once a tick.
@@ -142,8 +155,7 @@ impl Policy {
         self.up_since = None;
         let new = before != Some(Condition::AdminDown);
         if !self.enabled || self.denied || !(self.named || self.seen_up) {
-            let seen = new && self.seen_up;
-            return tell(seen.then(|| (EventKind::Down, self.why_left())));
+            return tell(new.then(|| (EventKind::Down, self.why_left())));
         }
         if self.next_attempt.is_some_and(|next| now < next) {
             return Decision::default();
@@ -157,7 +169,11 @@ impl Policy {
     }
 
     fn why_left(&self) -> String {
-        let why = if self.enabled { "CAP_NET_ADMIN is missing" } else { "recovery is off" };
+        let why = match (self.enabled, self.denied) {
+            (false, _) => "recovery is off",
+            (true, true) => "CAP_NET_ADMIN is missing",
+            (true, false) => "it was not up since netmon began, and was not asked for by name",
+        };
         format!("administratively down, and left so: {why}")
     }
 }
@@ -203,7 +219,8 @@ mod tests {
     #[test]
     fn matched_links_only_after_they_were_up() {
         let mut trial = Trial::new(true, false);
-        assert_eq!(trial.at(0, AdminDown), Decision::default());
+        let decision = trial.at(0, AdminDown);
+        assert_eq!((decision.set_up, kind(&decision)), (false, Some(EventKind::Down)));
         trial.at(1, Working);
         let decision = trial.at(2, AdminDown);
         assert!(decision.set_up);

@@ -152,6 +152,22 @@ impl Output {
     }
 }
 
+/// Writes everything, also where a parent has made the file non-blocking: then a full one is
+/// looked at again after a moment.
+pub(super) fn patiently(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    const MOMENT: Duration = Duration::from_millis(20);
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(MOMENT),
+            Err(error) => return Err(error),
+        }
+    }
+    to.flush()
+}
+
 /// Writes what can be written without waiting (pwritev2(2); pipes since Linux 6.5).
 fn write_now(file: &File, bytes: &[u8]) -> io::Result<usize> {
     let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -173,7 +189,7 @@ fn write_all(shared: &Shared, mut to: impl Write) {
         };
         state.writing = true;
         drop(state);
-        let result = to.write_all(&buffer).and_then(|()| to.flush());
+        let result = patiently(&mut to, &buffer);
         buffer.clear();
         state = shared.state();
         state.spare.push(buffer);
@@ -284,6 +300,23 @@ mod tests {
         }
         let ended = output.finish(Duration::from_secs(60));
         assert_eq!(ended, Ended { skipped: 0, complete: true });
+    }
+
+    #[test]
+    fn a_non_blocking_pipe_is_written_as_it_gets_room() {
+        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        let mut output = Output::to_file(File::from(writer), "").unwrap();
+        let tick = vec![b'x'; 100_000];
+        output.submit(&mut tick.clone());
+        let mut reader = File::from(reader);
+        let (mut buffer, mut seen) = (vec![0; 65_536], 0);
+        while seen < tick.len() {
+            match io::Read::read(&mut reader, &mut buffer) {
+                Ok(read) => seen += read,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        assert!(output.finish(Duration::from_secs(60)).complete);
     }
 
     #[test]

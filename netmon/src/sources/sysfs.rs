@@ -5,11 +5,12 @@
 //! A file that cannot be opened or read gives an absent number. An interface keeps its open
 //! files through a rename. `carrier_up_count` and `carrier_down_count`: Linux 4.16.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::model::link::{IfIndex, LinkState, OperState};
+use crate::model::link::{IfIndex, Link, LinkState, OperState};
 use crate::model::snapshot::{DeviceCounters, DeviceStats};
 
 /// A u64 has 20 digits and the kernel adds a line feed; a state word is shorter.
@@ -33,8 +34,26 @@ impl Sysfs {
         Self { root: root.into() }
     }
 
-    /// Opens an interface's files. `None` when the folder shows another interface of that name:
-    /// sysfs shows the network namespace that it was mounted in, which may not be ours.
+    /// Whether these interfaces, and no others, are shown. sysfs shows the network namespace that
+    /// it was mounted in, which is not ours after `nsenter --net` or `unshare --net`; a single
+    /// interface does not tell, since lo has the same number everywhere.
+    #[must_use]
+    pub fn shows(&self, links: &[Link]) -> bool {
+        let Ok(folders) = std::fs::read_dir(&self.root) else {
+            return false;
+        };
+        let shown: HashSet<(String, u64)> = folders
+            .filter_map(|folder| {
+                let folder = folder.ok()?;
+                let ifindex = Value::open(&folder.path().join("ifindex")).number()?;
+                Some((folder.file_name().into_string().ok()?, ifindex))
+            })
+            .collect();
+        let expected = links.iter().map(|link| (link.name.to_string(), link.ifindex.0.into()));
+        shown == expected.collect()
+    }
+
+    /// Opens an interface's files. `None` when the folder shows another interface of that name.
     #[must_use]
     pub fn open(&self, name: &str, ifindex: IfIndex) -> Option<InterfaceFiles> {
         let folder = self.root.join(name);
@@ -187,6 +206,11 @@ mod tests {
     fn another_namespace_is_noticed() {
         let folder = Folder::new("other");
         folder.put("ifindex", "7\n");
+        let shows = |links: &[Link]| Sysfs::at(&folder.0).shows(links);
+        assert!(shows(&[Link::sample(7, "eth0")]));
+        assert!(!shows(&[Link::sample(7, "eth0"), Link::sample(1, "lo")]), "one is not shown");
+        assert!(!shows(&[Link::sample(8, "eth0")]));
+        assert!(!shows(&[]), "one too many is shown");
         assert!(Sysfs::at(&folder.0).open("eth0", IfIndex(8)).is_none());
         let nothing = Sysfs::at(&folder.0).open("eth1", IfIndex(8)).unwrap();
         assert_eq!(nothing.link_state(), LinkState::default());

@@ -1,23 +1,28 @@
 //! Others on the same interface: a second netmon, and programs that are not netmon's. All count,
 //! all stay.
 
+use std::path::Path;
+
 use anyhow::Result;
 use netmon_tests::{
+    agent::AgentCommand,
     foreign::{self, Way, XdpMode},
     frame,
     json::{Direction, Pair},
     netns::Namespace,
+    scratch::Scratch,
 };
 
 use crate::{
     Test,
-    common::{agrees, interrupt, is_bare, json, veth},
+    common::{NETMON, agrees, interrupt, is_bare, json, veth},
 };
 
 pub(crate) const TESTS: &[Test] = &[
     ("two_netmons_by_tcx", || two_netmons("tc", "tc")),
     ("two_netmons_by_clsact", || two_netmons("clsact", "clsact")),
     ("two_netmons_by_tcx_and_clsact", || two_netmons("tc", "clsact")),
+    ("a_netmon_of_another_name_keeps_its_filters", another_name_keeps_its_filters),
     ("two_netmons_want_xdp", two_netmons_want_xdp),
     ("tcx_programs_that_go_on", || beside_tcx(foreign::TC_NEXT)),
     ("tcx_programs_that_pass", || beside_tcx(foreign::TC_PASS)),
@@ -39,6 +44,23 @@ fn traffic(namespace: &Namespace) -> Result<()> {
 fn counted(rx: &Direction, tx: &Direction, rounds: u64) {
     assert_eq!(rx.skb, Some(Pair { packets: rounds * 100, bytes: rounds * 6000 }));
     assert_eq!(tx.skb, Some(Pair { packets: rounds * 200, bytes: rounds * 14_000 }));
+}
+
+/// The second one looks for filters of dead netmons when it starts.
+fn another_name_keeps_its_filters() -> Result<()> {
+    let (namespace, scratch) = (veth()?, Scratch::new()?);
+    let program = scratch.copy_program(Path::new(NETMON))?;
+    let arguments = ["run", "--interval", "100ms", "--format", "json", "nt0", "--hook", "clsact"];
+    let first = AgentCommand::new(&namespace, program).args(arguments).start()?;
+    first.says_counted("nt0", "clsact in+out")?;
+    let second = json(&namespace, &["nt0"])?;
+    second.says_counted("nt0", "")?;
+    traffic(&namespace)?;
+    let told = agrees(&first, &namespace, "nt0")?;
+    counted(&told.rx, &told.tx, 1);
+    interrupt(second)?;
+    interrupt(first)?;
+    is_bare(&namespace, "nt0")
 }
 
 fn two_netmons(first_hook: &str, second_hook: &str) -> Result<()> {

@@ -91,12 +91,18 @@ fn what_is_not_needed_is_given_up() -> Result<()> {
     let agent = json(&namespace, &["nt0"])?;
     agent.says_counted("nt0", "TCX in+out")?;
     agent.fresh_tick()?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
-    for set in ["CapEff:", "CapPrm:"] {
-        let line = status.lines().find_map(|line| line.strip_prefix(set)).context(set)?;
-        let capabilities = u64::from_str_radix(line.trim(), 16)?;
-        assert_eq!(capabilities & !NEEDED, 0, "{set} {capabilities:x}");
+    let mut threads = 0;
+    for thread in std::fs::read_dir(format!("/proc/{}/task", agent.pid()))? {
+        let status = std::fs::read_to_string(thread?.path().join("status"))?;
+        for set in ["CapEff:", "CapPrm:"] {
+            let line = status.lines().find_map(|line| line.strip_prefix(set)).context(set)?;
+            let capabilities = u64::from_str_radix(line.trim(), 16)?;
+            assert_eq!(capabilities & !NEEDED, 0, "{set} {capabilities:x} in {status}");
+        }
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+        threads += 1;
     }
+    assert!(threads > 1, "the threads beside the first one");
     interrupt(agent).map(drop)
 }
 

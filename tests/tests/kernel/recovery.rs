@@ -19,6 +19,7 @@ use crate::{
 };
 
 pub(crate) const TESTS: &[Test] = &[
+    ("it_does_not_wait_for_a_tick", it_does_not_wait_for_a_tick),
     ("a_named_one_is_set_up_from_the_start", a_named_one_is_set_up_from_the_start),
     ("it_is_counted_by_each_hook_once_up", it_is_counted_by_each_hook_once_up),
     ("a_matched_one_only_after_it_was_up", a_matched_one_only_after_it_was_up),
@@ -261,6 +262,21 @@ fn dormant_is_not_down() -> Result<()> {
     assert!(tick.interface("nt0")?.is("dormant"));
     let kinds = event_kinds(&agent)?;
     assert!(kinds.iter().all(|kind| kind == "counting"), "{kinds:?}");
+    interrupt(agent).map(drop)
+}
+
+/// The news of it are heeded, not the next tick, which is an hour away.
+fn it_does_not_wait_for_a_tick() -> Result<()> {
+    let namespace = veth()?;
+    let arguments = ["run", "nt0", "--interval", "1h", "--format", "json"];
+    let agent = netmon(&namespace, &arguments).start()?;
+    agent.says_counted("nt0", "")?;
+    agent.wait_for_tick("the only one", |_| true)?;
+    for _ in 0..3 {
+        namespace.set_down("nt0")?;
+        wait_until_up(&namespace, "nt0")?;
+    }
+    agent.says(&["nt0: administratively down: set up (attempt 3)"])?;
     interrupt(agent).map(drop)
 }
 

@@ -332,7 +332,7 @@ fn completions_and_manual_are_generated() -> Result<()> {
     }
     let scratch = Scratch::new()?;
     let directory = scratch.path().to_string_lossy().into_owned();
-    let finished = netmon(&namespace, &["man", &directory]).finish()?;
+    let finished = netmon(&namespace, &["generate-man", &directory]).finish()?;
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let manual = std::fs::read_to_string(scratch.path().join("netmon.1"))?;
     assert!(manual.contains(".TH netmon"), "{manual}");

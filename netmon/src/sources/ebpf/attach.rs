@@ -16,6 +16,7 @@ use super::errors::{errno, one_line};
 use super::object::Programs;
 use crate::model::link::IfIndex;
 use crate::model::options::Hook;
+use crate::sources::netlink::ethtool::name_of;
 
 /// What counts a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub fn attach(
     ifindex: IfIndex,
     hook: Hook,
 ) -> Result<Attachment, String> {
-    let name = crate::sources::netlink::ethtool::name_of(ifindex)
+    let name = name_of(ifindex)
         .ok_or_else(|| "it was removed before the programs were attached".to_owned())?;
     let (xdp, note) = match attach_xdp(programs, ifindex, hook) {
         Ok(xdp) => (xdp, None),
@@ -106,6 +107,11 @@ pub fn attach(
     };
     let both = rx.and_then(|rx| Ok((rx, tc.attach(EGRESS_PROGRAM, TcAttachType::Egress)?)));
     let made_clsact = tc.made_clsact;
+    // aya attaches by name; if names were changed meanwhile, that was another interface.
+    let both = both.and_then(|both| match name_of(ifindex) {
+        Some(now) if now == name => Ok(both),
+        _ => Err("it was renamed while the programs were attached".to_owned()),
+    });
     match both {
         Ok((rx, tx)) => Ok(Attachment { ifindex, rx, tx, made_clsact, note }),
         Err(error) => {
@@ -129,6 +135,10 @@ fn attach_xdp(
         Hook::XdpGeneric => (Kind::XdpGeneric, XdpMode::Skb, [XDP_FRAGS_PROGRAM, XDP_PROGRAM]),
         Hook::Auto | Hook::Tc | Hook::Clsact => return Ok(None),
     };
+    if !kernel_from(5, 9) {
+        // Before, XDP has no links: another's program would be replaced, and ours would stay.
+        return Err(format!("not {kind}: it needs Linux 5.9"));
+    }
     if let Some(why) = &programs.no_xdp {
         return Err(why.clone());
     }
@@ -236,5 +246,9 @@ impl TcAttacher<'_> {
 /// TCX links came with Linux 6.6.
 #[must_use]
 pub fn has_tcx() -> bool {
-    KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(6, 6, 0))
+    kernel_from(6, 6)
+}
+
+fn kernel_from(major: u8, minor: u8) -> bool {
+    KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(major, minor, 0))
 }

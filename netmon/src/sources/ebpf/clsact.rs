@@ -6,10 +6,11 @@
 //! nobody else uses it. A living netmon's filters are left alone; the last one that ends takes
 //! the qdisc with it.
 
-use std::collections::HashSet;
-
 use futures_util::{StreamExt, TryStreamExt};
 use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
@@ -108,19 +109,21 @@ impl Clsact {
         match self.runtime.block_on(request(&handle, message, NLM_F_CREATE | NLM_F_EXCL)) {
             Ok(()) => Ok(true),
             Err(Error::NetlinkError(answer)) if answer.raw_code() == -libc::EEXIST => {
-                let present = self.runtime.block_on(filters(&handle, ifindex));
+                let present = self.runtime.block_on(filters(&handle, ifindex))?;
                 Ok(present.iter().any(|filter| filter.is_ours() && filter.made_qdisc()))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Removes the qdisc when no filter is left in it.
+    /// Removes the qdisc when no filter is left in it. Where that cannot be known it stays.
     pub fn remove_if_empty(&mut self, ifindex: IfIndex) {
         let handle = self.handle.clone();
         self.runtime.block_on(async {
-            if filters(&handle, ifindex).await.is_empty() {
-                remove_qdisc(&handle, ifindex).await;
+            match filters(&handle, ifindex).await {
+                Ok(left) if left.is_empty() => remove_qdisc(&handle, ifindex).await,
+                Ok(_) => {}
+                Err(error) => tracing::debug!("the filters of {ifindex} cannot be listed: {error}"),
             }
         });
     }
@@ -132,9 +135,12 @@ impl Clsact {
         self.runtime.block_on(async {
             let mut swept = Vec::new();
             for ifindex in with_clsact(&handle).await {
-                let filters = sweep(&handle, ifindex).await;
-                if filters > 0 {
-                    swept.push((ifindex, filters));
+                match sweep(&handle, ifindex).await {
+                    Ok(0) => {}
+                    Ok(filters) => swept.push((ifindex, filters)),
+                    Err(error) => {
+                        tracing::debug!("the filters of {ifindex} cannot be listed: {error}");
+                    }
                 }
             }
             swept
@@ -155,47 +161,46 @@ async fn with_clsact(handle: &Handle) -> Vec<IfIndex> {
     found
 }
 
-async fn sweep(handle: &Handle, ifindex: IfIndex) -> usize {
-    let alive: HashSet<u32> = living_netmons();
-    let (stale, kept): (Vec<_>, Vec<_>) = filters(handle, ifindex)
-        .await
-        .into_iter()
-        .partition(|filter| filter.is_stale(|process| alive.contains(&process)));
+async fn sweep(handle: &Handle, ifindex: IfIndex) -> Result<usize, Error> {
+    let (stale, kept): (Vec<_>, Vec<_>) =
+        filters(handle, ifindex).await?.into_iter().partition(|filter| filter.is_stale(is_alive));
     for filter in &stale {
         remove_filter(handle, ifindex, filter).await;
     }
     if kept.is_empty() && stale.iter().any(Filter::made_qdisc) {
         remove_qdisc(handle, ifindex).await;
     }
-    stale.len()
+    Ok(stale.len())
 }
 
-/// The processes that may own a filter: those with our executable's name, this one included.
-fn living_netmons() -> HashSet<u32> {
-    let own = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return HashSet::new();
+/// Whether a process may still own its filters. One that has another's old number counts as
+/// alive: then a filter is cleaned up late, which is better than a living one's too early.
+fn is_alive(process: u32) -> bool {
+    let exists = match kill(Pid::from_raw(process.cast_signed()), None) {
+        Ok(()) => true,
+        Err(error) => error != Errno::ESRCH,
     };
-    processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|process| {
-            std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == own)
-        })
-        .collect()
+    exists && !is_zombie(process)
+}
+
+/// Killed, and not yet waited for by its parent (proc(5): the state follows the name).
+fn is_zombie(process: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{process}/stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
 }
 
 /// All filters of both directions; none where there is no clsact qdisc.
-async fn filters(handle: &Handle, ifindex: IfIndex) -> Vec<Filter> {
+async fn filters(handle: &Handle, ifindex: IfIndex) -> Result<Vec<Filter>, Error> {
     let mut found = Vec::new();
     for parent in BOTH {
         let request = handle.traffic_filter(index(ifindex)).get();
         let request = if parent == BOTH[0] { request.ingress() } else { request.egress() };
         let mut answers = std::pin::pin!(request.execute());
-        while let Ok(Some(message)) = answers.try_next().await {
+        while let Some(message) = answers.try_next().await? {
             found.extend(Filter::read(&message).map(|filter| Filter { parent, ..filter }));
         }
     }
-    found
+    Ok(found)
 }
 
 async fn remove_filter(handle: &Handle, ifindex: IfIndex, filter: &Filter) {
@@ -271,6 +276,7 @@ mod tests {
         let handle = Clsact::filter_handle(true);
         assert_eq!(handle & PROCESS_MASK, std::process::id());
         assert_ne!(handle & MADE_QDISC, 0);
-        assert!(living_netmons().contains(&std::process::id()));
+        assert!(is_alive(std::process::id()));
+        assert!(!is_alive(PROCESS_MASK), "above what the kernel gives out by default");
     }
 }

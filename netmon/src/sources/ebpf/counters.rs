@@ -114,7 +114,7 @@ impl CounterReader {
 
     fn read_batch(&mut self) -> io::Result<()> {
         let mut position = 0_u32;
-        let attributes = LookupBatch {
+        let mut attributes = LookupBatch {
             in_batch: 0,
             out_batch: (&raw mut position) as u64,
             keys: self.keys.as_mut_ptr() as u64,
@@ -124,7 +124,7 @@ impl CounterReader {
             elem_flags: 0,
             flags: 0,
         };
-        match bpf(BPF_MAP_LOOKUP_BATCH, &attributes) {
+        match bpf(BPF_MAP_LOOKUP_BATCH, &mut attributes) {
             // The end of the map was reached: what there is has been copied.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             result => result,
@@ -134,14 +134,14 @@ impl CounterReader {
     fn read_one(&mut self, slot: usize) -> io::Result<()> {
         let key = slot as u32;
         let values = &mut self.values[slot * self.cpus..(slot + 1) * self.cpus];
-        let attributes = LookupElem {
+        let mut attributes = LookupElem {
             map_fd: self.map.as_raw_fd().cast_unsigned(),
             padding: 0,
             key: (&raw const key) as u64,
             value: values.as_mut_ptr() as u64,
             flags: 0,
         };
-        bpf(BPF_MAP_LOOKUP_ELEM, &attributes)
+        bpf(BPF_MAP_LOOKUP_ELEM, &mut attributes)
     }
 }
 
@@ -151,11 +151,11 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | ENOTSUPP))
 }
 
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<()> {
+fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<()> {
     // SAFETY: the attributes are laid out as bpf(2) wants them for the command; the pointers in
     // them are to memory that the caller owns and that holds what the map's sizes and the
-    // number of possible CPUs call for.
+    // number of possible CPUs call for. The kernel writes the count back into them.
     let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -61,7 +61,12 @@ pub fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
 /// An error and its causes in one line, without a verifier's log of many.
 #[must_use]
 pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let first = |text: String| text.lines().next().unwrap_or_default().trim().to_owned();
+    let first = |text: String| {
+        let line = text.lines().next().unwrap_or_default();
+        line.trim_end_matches(". Verifier output:")
+            .trim_end_matches(". Verifier output: ")
+            .to_owned()
+    };
     let mut text = first(error.to_string());
     let mut source = error.source();
     while let Some(cause) = source {

@@ -151,6 +151,8 @@ fn describe(message: LinkMessage) -> Option<(Link, Option<IfIndex>)> {
         offloads: Offloads::default(),
     };
     let (mut other, mut elsewhere) = (None, false);
+    // Wireless events come as a message with little more than the name: no description.
+    let whole = attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::OperState(_)));
     for attribute in attributes {
         match attribute {
             LinkAttribute::Link(ifindex) => other = Some(IfIndex(ifindex)),
@@ -159,7 +161,7 @@ fn describe(message: LinkMessage) -> Option<(Link, Option<IfIndex>)> {
         }
     }
     let other = other.filter(|_| !elsewhere);
-    (!link.name.is_empty()).then_some((link, other))
+    (whole && !link.name.is_empty()).then_some((link, other))
 }
 
 fn take(link: &mut Link, attribute: LinkAttribute) {
