@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::build_ebpf;
 use crate::process;
@@ -27,6 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    ensure!(process::is_root(), "the benchmark makes network namespaces: run it as root");
     let here = env::current_dir()?;
     let other = args.object.as_ref().map(|path| here.join(path));
     let build = |package: &str, name: &str| {

@@ -43,6 +43,10 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     if let Some(code) = failure {
         return Ok(ExitCode::from(code));
     }
+    if outcome.passed == 0 && outcome.skipped.is_empty() {
+        eprintln!("xtask: no test has such a name");
+        return Ok(ExitCode::FAILURE);
+    }
     if process::in_ci() && !outcome.skipped.is_empty() {
         eprintln!("xtask: under CI a skipped test is a failure");
         return Ok(ExitCode::FAILURE);
