@@ -16,9 +16,12 @@ use crate::sources::ebpf::attacher::Attacher;
 use crate::sources::ebpf::counters::CounterReader;
 use crate::sources::ebpf::errors::EbpfUnavailable;
 use crate::sources::ebpf::object::{self, ProgramLog};
+use crate::sources::netlink::links::{Links, LinksError};
 use crate::sources::netlink::stats::StatsReader;
 use crate::sources::sysfs::{InterfaceFiles, Sysfs};
 
+/// Looks at sysfs before it is taken for another namespace's.
+const SYSFS_LOOKS: usize = 10;
 /// Attempts to read both counters while no packet passes.
 const BASE_ATTEMPTS: usize = 8;
 /// linux/if_arp.h: those whose packets begin with an Ethernet header.
@@ -96,10 +99,10 @@ impl Counting {
         settings: &Settings,
         links: &[Link],
         log: ProgramLog,
+        sysfs: Option<Sysfs>,
         inbox: &Inbox,
         after_load: impl FnOnce(),
     ) -> Result<Self, EbpfUnavailable> {
-        let sysfs = Some(Sysfs::default()).filter(|sysfs| sysfs.shows(links));
         let stats = || {
             StatsReader::new().inspect_err(|error| tracing::warn!("no RTM_GETSTATS: {error}")).ok()
         };
@@ -202,6 +205,21 @@ impl Counting {
         let base = base?;
         Some(Counted { now: base.counters, first: base.counters, base, rules: Rules::of(link) })
     }
+}
+
+/// sysfs, if it shows this network namespace. Interfaces that come or go between the two looks
+/// make them differ, too, so a difference counts only when it lasts.
+///
+/// # Errors
+/// When the interfaces cannot be listed.
+pub async fn own_sysfs(links: &Links) -> Result<Option<Sysfs>, LinksError> {
+    let sysfs = Sysfs::default();
+    for _ in 0..SYSFS_LOOKS {
+        if sysfs.shows(&links.list().await?) {
+            return Ok(Some(sysfs));
+        }
+    }
+    Ok(None)
 }
 
 /// Goes on with the totals as they are under other rules.

@@ -11,6 +11,6 @@ mod run;
 mod ticker;
 mod watchlist;
 
-pub use counting::Counting;
+pub use counting::{Counting, own_sysfs};
 pub use inbox::{End, Inbox};
 pub use run::{Agent, Limits};

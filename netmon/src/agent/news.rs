@@ -92,13 +92,9 @@ impl Agent {
         live.files = sysfs.and_then(|sysfs| sysfs.open(&item.name, item.link.ifindex));
         if self.counting.attach(&item.link, item.wanted.hook) {
             self.pending += 1;
-        } else if self.counting.stats.is_some() {
-            let hook = format!("netlink ({})", self.counting.only_sysfs);
-            live.facts.hook = hook.as_str().into();
-            self.tell_of(at, EventKind::Counting, hook);
         } else {
             let why = Arc::clone(&self.counting.only_sysfs);
-            self.read_from_sysfs(at, &why);
+            self.without_programs(at, &why);
         }
     }
 
@@ -151,7 +147,7 @@ impl Agent {
             Outcome::Refused { ifindex, reason } => {
                 self.pending = self.pending.saturating_sub(1);
                 if let Some(at) = self.list.find(ifindex) {
-                    self.read_from_sysfs(at, &reason);
+                    self.without_programs(at, &reason);
                 }
             }
             Outcome::Attached { ifindex, slot, hook, native_xdp } => {
@@ -174,7 +170,7 @@ impl Agent {
         let Some(counted) = self.counting.begin(slot, &item.link) else {
             let ifindex = item.link.ifindex;
             self.counting.detach(ifindex);
-            return self.read_from_sysfs(at, "the counters cannot be read together");
+            return self.without_programs(at, "the counters cannot be read together");
         };
         tracing::debug!("{}: slot {slot}, counts as {:?}", item.name, counted.rules);
         let live = &mut item.live;
@@ -189,13 +185,17 @@ impl Agent {
         self.tell_of(at, EventKind::Counting, hook.to_owned());
     }
 
-    fn read_from_sysfs(&mut self, at: usize, why: &str) {
-        let hook = format!("sysfs ({why})");
-        let item = &mut self.list.items_mut()[at];
-        item.live.slot = None;
-        item.live.facts.counted = None;
-        item.live.facts.source = Source::Sysfs;
-        item.live.facts.hook = hook.as_str().into();
+    /// The kernel's own counters: from sysfs, or over netlink where sysfs does not show it.
+    fn without_programs(&mut self, at: usize, why: &str) {
+        let live = &mut self.list.items_mut()[at].live;
+        let by_netlink = live.files.is_none() && self.counting.stats.is_some();
+        let (source, place) =
+            if by_netlink { (Source::Kernel, "netlink") } else { (Source::Sysfs, "sysfs") };
+        let hook = format!("{place} ({why})");
+        live.slot = None;
+        live.facts.counted = None;
+        live.facts.source = source;
+        live.facts.hook = hook.as_str().into();
         self.tell_of(at, EventKind::Counting, hook);
     }
 }

@@ -94,9 +94,8 @@ impl Agent {
     }
 
     /// Runs until a limit is reached or something ends it. The parts that have to be ended in
-    /// order are given back: the output and the messages. What was attached is detached when
-    /// this returns.
-    /// `ending` is called before that.
+    /// order are given back: the output and the messages. `ending` is called first; what was
+    /// attached is detached when this returns.
     pub async fn run(mut self, limits: Limits, ending: impl FnOnce()) -> (End, Output, Messages) {
         let end = self.watch(limits).await;
         ending();

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use caps::Capability;
 
 use super::Failure;
+use crate::agent::own_sysfs;
 use crate::model::link::{IfIndex, Link};
 use crate::model::natural;
 use crate::model::options::Hook;
@@ -19,7 +20,6 @@ use crate::sources::ebpf::object::{self, Loaded, ProgramLog};
 use crate::sources::netlink::links::Links;
 use crate::sources::netlink::stats::StatsReader;
 use crate::sources::netlink::xdp_features;
-use crate::sources::sysfs::Sysfs;
 
 const LOOPBACK: IfIndex = IfIndex(1);
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -56,13 +56,14 @@ pub(super) fn doctor() -> Result<ExitCode, Failure> {
     let entered = runtime.enter();
     let (links, _) = Links::connect().map_err(Failure::other)?;
     let mut existing = runtime.block_on(links.list()).map_err(Failure::other)?;
+    let own_sysfs = runtime.block_on(own_sysfs(&links)).map_err(Failure::other)?;
     drop(entered);
     existing.sort_by(|a, b| natural::compare(&a.name, &b.name));
 
     let mut findings = vec![kernel(), capabilities(), btf(), jit()];
     let (programs, hook) = programs_and_hook();
     let usable = programs.good == Some(true) && hook.good == Some(true);
-    findings.extend([programs, hook, counters(), sysfs(&existing)]);
+    findings.extend([programs, hook, counters(), sysfs(own_sysfs.is_some())]);
     let text = render(&findings, &existing, usable);
     if let Err(error) = std::io::stdout().write_all(text.as_bytes())
         && error.kind() != std::io::ErrorKind::BrokenPipe
@@ -204,8 +205,8 @@ fn counters() -> Finding {
     }
 }
 
-fn sysfs(links: &[Link]) -> Finding {
-    if Sysfs::default().shows(links) {
+fn sysfs(is_ours: bool) -> Finding {
+    if is_ours {
         return Finding::yes("sysfs", "/sys/class/net shows this network namespace");
     }
     let help = "state and carrier counts come from netlink instead; to see them in sysfs enter \

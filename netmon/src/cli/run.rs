@@ -13,7 +13,7 @@ use super::Failure;
 use super::args::RunArgs;
 use super::prompt::{self, PromptError};
 use super::signals::{self, Signals};
-use crate::agent::{Agent, Counting, End, Inbox, Limits};
+use crate::agent::{Agent, Counting, End, Inbox, Limits, own_sysfs};
 use crate::config::{Layer, Settings};
 use crate::model::link::Link;
 use crate::model::select::{self, SelectError, Selection, Selector};
@@ -70,7 +70,8 @@ pub(super) fn run(
         (false, 0) => ProgramLog::Warnings,
         (false, _) => ProgramLog::Debug,
     };
-    let counting = Counting::start(&settings, &existing, log, &inbox, || {
+    let sysfs = runtime.block_on(own_sysfs(&links)).map_err(Failure::other)?;
+    let counting = Counting::start(&settings, &existing, log, sysfs, &inbox, || {
         privileges::drop_all_but(&privileges::WHILE_RUNNING);
     })
     .map_err(Failure::other)?;

@@ -14,6 +14,7 @@ use crate::{
 pub(crate) const TESTS: &[Test] = &[
     ("answers_from_a_pipe", answers_from_a_pipe),
     ("answers_one_by_one", answers_one_by_one),
+    ("interfaces_may_come_while_it_asks", interfaces_may_come_while_it_asks),
     ("a_wrong_answer_from_a_pipe_is_an_error", a_wrong_answer_is_an_error),
     ("a_wrong_answer_at_a_terminal_is_asked_again", a_wrong_answer_is_asked_again),
 ];
@@ -45,6 +46,21 @@ fn answers_one_by_one() -> Result<()> {
     agent.type_in("nt0\n")?;
     agent.wait_for_block(0, "the report", |block| block.interface == "nt0")?;
     interrupt(agent).map(drop)
+}
+
+/// What was listed before the question is not what sysfs shows after it, which is no reason to
+/// take sysfs for another namespace's.
+fn interfaces_may_come_while_it_asks() -> Result<()> {
+    let namespace = veth()?;
+    let mut agent = monitor(&namespace, &["--source", "sysfs"]).open_input().start()?;
+    agent.stderr()?.wait_for_text(HOW_MANY)?;
+    namespace.add_veth("late0", "late1")?;
+    agent.type_in("1\nnt0\n")?;
+    let block = agent.wait_for_block(0, "the report", |block| block.interface == "nt0")?;
+    assert_eq!(block.totals, namespace.sysfs_totals("nt0")?.present());
+    let finished = interrupt(agent)?;
+    assert!(!finished.stderr.contains("another network namespace"), "{finished:?}");
+    Ok(())
 }
 
 fn a_wrong_answer_is_an_error() -> Result<()> {
