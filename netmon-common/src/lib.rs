@@ -5,6 +5,9 @@
 //! object in `netmon-ebpf/prebuilt`, which has to be built again.
 #![no_std]
 
+pub mod trace;
+pub mod traffic;
+
 use bytemuck::{Pod, Zeroable};
 
 /// What one direction of one interface has seen on one CPU since the program was attached.
@@ -61,22 +64,52 @@ pub struct SlotCounters {
     pub tx: Counters,
 }
 
+/// The value of [`THREADS`]: what a thread has spent in system calls.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct ThreadCost {
+    /// System calls begun.
+    pub calls: u64,
+    /// Nanoseconds in them on a CPU; sleep is left out.
+    pub kernel_ns: u64,
+    /// When the one began that it is in now (`CLOCK_MONOTONIC`); 0: it is in none.
+    pub entered_ns: u64,
+}
+
 const _: () = assert!(size_of::<Counters>() == 32);
 const _: () = assert!(size_of::<SlotCounters>() == 64);
+const _: () = assert!(size_of::<ThreadCost>() == 24);
 
-/// The per-CPU array of [`SlotCounters`], addressed by slot. Its length is set at load time.
+/// The array of [`SlotCounters`] that user space maps: first all slots of CPU 0, then all of
+/// CPU 1, and so on, so that no two CPUs write close to each other. See [`counters_index`]. Its
+/// length is set at load time.
 pub const COUNTERS: &str = "COUNTERS";
+/// The programs' constant that says how many slots of each CPU are in [`COUNTERS`]: a `u32`, set
+/// at load time.
+pub const SLOTS_PER_CPU: &str = "SLOTS_PER_CPU";
 /// The array `ifindex` → slot entry, for `ifindex` below [`DIRECT_IFINDEXES`].
 pub const SLOTS: &str = "SLOTS";
 /// The hash `ifindex` → slot entry, for every other `ifindex`.
 pub const FAR_SLOTS: &str = "FAR_SLOTS";
 
+/// The hash thread id → [`ThreadCost`] of the threads that `netmon compare` looks at.
+pub const THREADS: &str = "THREADS";
+
+/// Length of [`THREADS`]: two processes of a few threads.
+pub const THREADS_MOST: u32 = 64;
 /// Length of [`SLOTS`]: `ifindex` 0 to 65,535 are found without hashing.
 pub const DIRECT_IFINDEXES: u32 = 65_536;
 /// Length of [`FAR_SLOTS`] unless set at load time.
 pub const FAR_SLOTS_DEFAULT: u32 = 1_024;
-/// Length of [`COUNTERS`] unless set at load time.
-pub const COUNTERS_DEFAULT: u32 = 1_024;
+/// [`SLOTS_PER_CPU`] unless set at load time.
+pub const SLOTS_PER_CPU_DEFAULT: u32 = 1_024;
+
+/// Where a CPU counts a slot in [`COUNTERS`].
+#[must_use]
+#[inline(always)]
+pub const fn counters_index(cpu: u32, slots_per_cpu: u32, slot: u32) -> u32 {
+    cpu.wrapping_mul(slots_per_cpu).wrapping_add(slot)
+}
 
 /// The slot of packets whose interface has none: they are counted, and told of once per CPU.
 /// An entry of zero, which is what a map holds before anyone writes, means this slot.
@@ -96,3 +129,12 @@ pub const EGRESS_PROGRAM: &str = "netmon_egress";
 pub const XDP_PROGRAM: &str = "netmon_xdp";
 /// The XDP program for frames in several buffers, which costs more.
 pub const XDP_FRAGS_PROGRAM: &str = "netmon_xdp_frags";
+
+/// The programs that measure system calls, by tracepoint.
+pub const SYSCALL_PROGRAMS: [(&str, &str); 3] = [
+    ("netmon_sys_enter", "sys_enter"),
+    ("netmon_sys_exit", "sys_exit"),
+    ("netmon_sched_switch", "sched_switch"),
+];
+/// The program that does nothing.
+pub const EMPTY_PROGRAM: &str = "netmon_nothing";

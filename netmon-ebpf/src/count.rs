@@ -4,17 +4,24 @@
 //! registers for it: that alone was 1.5 ns a packet (Linux 6.18).
 
 use aya_ebpf::{
-    EbpfContext,
+    EbpfContext, Global,
+    bindings::BPF_F_MMAPABLE,
+    helpers::generated::bpf_get_smp_processor_id,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap},
 };
 use netmon_common::{
-    COUNTERS_DEFAULT, Counters, DIRECT_IFINDEXES, FAR_SLOTS_DEFAULT, NO_LINK_HEADER, SLOT_MASK,
-    SlotCounters, UNKNOWN_SLOT,
+    Counters, DIRECT_IFINDEXES, FAR_SLOTS_DEFAULT, NO_LINK_HEADER, SLOT_MASK,
+    SLOTS_PER_CPU_DEFAULT, SlotCounters, UNKNOWN_SLOT, counters_index,
 };
 
+/// Not a per-CPU array, which cannot be mapped.
 #[map]
-static COUNTERS: PerCpuArray<SlotCounters> = PerCpuArray::with_max_entries(COUNTERS_DEFAULT, 0);
+static COUNTERS: Array<SlotCounters> =
+    Array::with_max_entries(SLOTS_PER_CPU_DEFAULT, BPF_F_MMAPABLE);
+
+#[unsafe(no_mangle)]
+static SLOTS_PER_CPU: Global<u32> = Global::new(SLOTS_PER_CPU_DEFAULT);
 
 #[map]
 static SLOTS: Array<u32> = Array::with_max_entries(DIRECT_IFINDEXES, 0);
@@ -36,17 +43,18 @@ pub enum Direction {
 pub struct Slot(*mut Counters);
 
 impl Slot {
-    /// The counters of `ifindex`. `elsewhere` gives the entry of an interface that [`SLOTS`] does
-    /// not know; it should be a call out of line to [`entry_elsewhere`]. `None` only when the
-    /// slot lies outside the map.
+    /// The counters of `ifindex`: see [`entry`] and [`Slot::at`].
     #[inline(always)]
     pub fn of(ifindex: u32, direction: Direction, elsewhere: impl FnOnce() -> u32) -> Option<Self> {
-        let entry = match SLOTS.get(ifindex) {
-            Some(entry) if *entry != UNKNOWN_SLOT => *entry,
-            _ => elsewhere(),
-        };
-        let slot = COUNTERS.get_ptr_mut(entry & SLOT_MASK)?;
-        // SAFETY: the map holds the memory, on this CPU alone, for as long as the program runs.
+        Self::at(entry(ifindex, elsewhere), direction)
+    }
+
+    /// The counters of a slot entry. `None` only when the slot lies outside the map.
+    #[inline(always)]
+    pub fn at(entry: u32, direction: Direction) -> Option<Self> {
+        let slot = counters(entry & SLOT_MASK)?;
+        // SAFETY: the map holds the memory for as long as the program runs; no other CPU writes
+        // there.
         Some(Self(unsafe {
             match direction {
                 Direction::Rx => &raw mut (*slot).rx,
@@ -89,6 +97,16 @@ impl Slot {
     }
 }
 
+/// The slot entry of an interface. `elsewhere` gives that of one that [`SLOTS`] does not know; it
+/// should be a call out of line to [`entry_elsewhere`].
+#[inline(always)]
+pub fn entry(ifindex: u32, elsewhere: impl FnOnce() -> u32) -> u32 {
+    match SLOTS.get(ifindex) {
+        Some(entry) if *entry != UNKNOWN_SLOT => *entry,
+        _ => elsewhere(),
+    }
+}
+
 /// The entry of an interface that is not in [`SLOTS`]: from the hash, or that of
 /// [`UNKNOWN_SLOT`], which is told before the first packet that it counts on a CPU, since a
 /// message a packet would be a flood.
@@ -98,13 +116,20 @@ pub fn entry_elsewhere(ctx: &impl EbpfContext, ifindex: u32) -> u32 {
         return entry;
     }
     // SAFETY: as in `Slot::add`.
-    let first = COUNTERS
-        .get_ptr_mut(UNKNOWN_SLOT)
+    let first = counters(UNKNOWN_SLOT)
         .is_some_and(|slot| unsafe { (*slot).rx.packets + (*slot).tx.packets } == 0);
     if first {
         aya_log_ebpf::warn!(ctx, "a packet of interface {}, which has no slot", ifindex);
     }
     UNKNOWN_SLOT
+}
+
+/// A slot's counters of this CPU. A program stays on its CPU until it ends.
+#[inline(always)]
+fn counters(slot: u32) -> Option<*mut SlotCounters> {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    COUNTERS.get_ptr_mut(counters_index(cpu, SLOTS_PER_CPU.load(), slot))
 }
 
 /// Whether the interface's packets begin with an Ethernet header.

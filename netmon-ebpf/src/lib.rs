@@ -2,4 +2,6 @@
 //! in user space: `cargo test --lib` in this folder.
 #![cfg_attr(not(test), no_std)]
 
+pub mod flow_key;
 pub mod segments;
+pub mod sizes;

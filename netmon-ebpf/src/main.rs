@@ -5,11 +5,14 @@
 //! | `netmon_ingress`, `netmon_egress` | TCX (6.6) or clsact | 5.8 |
 //! | `netmon_xdp` | XDP, frames in one buffer | 5.9 |
 //! | `netmon_xdp_frags` | XDP, frames in several buffers | 5.18 |
+//! | `netmon_sys_enter`, `netmon_sys_exit`, `netmon_sched_switch` | tracepoints through BTF, for `netmon compare` | 5.5 |
 #![no_std]
 #![no_main]
 #![expect(missing_docs, reason = "aya's macros generate functions without documentation")]
 
+mod cost;
 mod count;
+mod skb;
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action, xdp_md},
@@ -19,9 +22,7 @@ use aya_ebpf::{
 };
 use count::{Direction, Slot};
 use netmon_common::Counters;
-use netmon_ebpf::segments::{self, Extra, Packet};
-
-const VLAN_TAG: u64 = 4;
+use netmon_ebpf::segments::Extra;
 
 /// Counts what the interface receives, before anything else in the stack sees it.
 #[classifier]
@@ -38,7 +39,7 @@ pub fn netmon_egress(ctx: TcContext) -> i32 {
 /// Counts frames as the driver receives them, before the stack makes skbs of them.
 #[xdp]
 pub fn netmon_xdp(ctx: XdpContext) -> u32 {
-    count_frame(&ctx, (ctx.data_end() - ctx.data()) as u64)
+    count_frame(&ctx, || (ctx.data_end() - ctx.data()) as u64)
 }
 
 /// The same for drivers and MTUs whose frames lie in several buffers. Asking for the length of
@@ -46,16 +47,16 @@ pub fn netmon_xdp(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn netmon_xdp_frags(ctx: XdpContext) -> u32 {
     // SAFETY: the context is the one that the kernel has given.
-    let len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
-    count_frame(&ctx, len)
+    count_frame(&ctx, || unsafe { bpf_xdp_get_buff_len(ctx.ctx) })
 }
 
+/// The length is asked for last, so that no register keeps it meanwhile.
 #[inline(always)]
-fn count_frame(ctx: &XdpContext, len: u64) -> u32 {
+fn count_frame(ctx: &XdpContext, len: impl FnOnce() -> u64) -> u32 {
     // SAFETY: the context is the one that the kernel has given.
     let ifindex = unsafe { (*ctx.ctx).ingress_ifindex };
     if let Some(slot) = Slot::of(ifindex, Direction::Rx, || frame_elsewhere(ctx.ctx)) {
-        slot.add(len);
+        slot.add(len());
     }
     xdp_action::XDP_PASS
 }
@@ -74,26 +75,14 @@ fn count_skb(
     extra: impl FnOnce(*mut __sk_buff, *mut Counters),
 ) -> i32 {
     let skb = ctx.skb.skb;
-    // SAFETY: the context is the one that the kernel has given; the verifier checks each field.
-    let ifindex = unsafe { (*skb).ifindex };
-    let Some(slot) = Slot::of(ifindex, direction, || skb_elsewhere(skb)) else {
+    let Some(slot) = Slot::at(skb::entry(skb), direction) else {
         return TC_ACT_UNSPEC;
     };
-    // SAFETY: as above.
-    let (len, gso_size, vlan_present) =
-        unsafe { ((*skb).len, (*skb).gso_size, (*skb).vlan_present) };
-    slot.add(u64::from(len));
-    if gso_size != 0 || vlan_present != 0 {
+    slot.add(u64::from(skb::length(skb)));
+    if skb::has_extra(skb) {
         extra(skb, slot.counters());
     }
     TC_ACT_UNSPEC
-}
-
-#[inline(never)]
-fn skb_elsewhere(skb: *mut __sk_buff) -> u32 {
-    // SAFETY: the context is the one that the kernel has given.
-    let ifindex = unsafe { (*skb).ifindex };
-    count::entry_elsewhere(&TcContext::new(skb), ifindex)
 }
 
 #[inline(never)]
@@ -106,54 +95,10 @@ fn extra_transmitted(skb: *mut __sk_buff, counters: *mut Counters) {
     add_extra(skb, counters, Direction::Tx);
 }
 
-/// What a super-packet, or a packet with a VLAN tag taken out, is on the wire beyond its skb.
 #[inline(always)]
 fn add_extra(skb: *mut __sk_buff, counters: *mut Counters, direction: Direction) {
-    // SAFETY: as in `count_skb`.
-    let (gso_size, vlan_present) = unsafe { ((*skb).gso_size, (*skb).vlan_present) };
-    let extra = if gso_size == 0 { Extra::default() } else { segmented(skb, direction, gso_size) };
-    let (packets, mut bytes) = (u64::from(extra.packets), u64::from(extra.bytes));
-    if vlan_present != 0 {
-        bytes += VLAN_TAG * (packets + 1);
-    }
-    Slot::from_counters(counters).add_extra(packets, bytes);
-}
-
-/// What segmentation adds to a super-packet. On egress the kernel has computed both numbers
-/// (`qdisc_pkt_len_init`, net/core/dev.c), except where it has not counted segments yet.
-#[inline(always)]
-fn segmented(skb: *mut __sk_buff, direction: Direction, gso_size: u32) -> Extra {
-    // SAFETY: as in `count_skb`.
-    let (ifindex, len) = unsafe { ((*skb).ifindex, (*skb).len) };
-    if direction == Direction::Tx {
-        // SAFETY: as in `count_skb`.
-        let (segments, wire_len) = unsafe { ((*skb).gso_segs, (*skb).wire_len) };
-        if segments != 0 && wire_len >= len {
-            return Extra { packets: segments - 1, bytes: wire_len - len };
-        }
-    }
-    let ctx = TcContext::new(skb);
-    match segments::extra(&Skb(&ctx), len, gso_size, count::has_link_header(ifindex)) {
-        Some(extra) => extra,
-        None => {
-            aya_log_ebpf::debug!(&ctx, "a super-packet of {} bytes with unknown headers", len);
-            Extra::default()
-        }
-    }
-}
-
-struct Skb<'a>(&'a TcContext);
-
-impl Packet for Skb<'_> {
-    #[inline(always)]
-    fn u8_at(&self, offset: u32) -> Option<u8> {
-        self.0.load::<u8>(offset as usize).ok()
-    }
-
-    #[inline(always)]
-    fn u16_at(&self, offset: u32) -> Option<u16> {
-        self.0.load::<[u8; 2]>(offset as usize).ok().map(u16::from_be_bytes)
-    }
+    let Extra { packets, bytes } = skb::extra(skb, direction);
+    Slot::from_counters(counters).add_extra(u64::from(packets), u64::from(bytes));
 }
 
 // The programs use GPL-only helpers; the same text is MIT OR Apache-2.0 elsewhere.

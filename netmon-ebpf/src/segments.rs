@@ -59,6 +59,17 @@ pub fn extra(packet: &impl Packet, len: u32, gso_size: u32, link_header: bool) -
     Some(Extra { packets: more, bytes: more * headers })
 }
 
+/// Of what the kernel has told and what the headers say, the one with more bytes: either may have
+/// missed headers inside a tunnel.
+#[inline(always)]
+pub fn larger(told: Option<Extra>, read: Option<Extra>) -> Option<Extra> {
+    match (told, read) {
+        (Some(told), Some(read)) if read.bytes > told.bytes => Some(read),
+        (Some(told), _) => Some(told),
+        (None, read) => read,
+    }
+}
+
 /// Length of everything before the payload that is cut into segments.
 #[inline(always)]
 fn headers_length(packet: &impl Packet, link_header: bool) -> Option<u32> {
@@ -228,6 +239,18 @@ mod tests {
         assert_eq!(of(65160, 1448), Some(Extra { packets: 44, bytes: 44 * 66 }));
         assert_eq!(of(0, 1448), None, "no payload at all");
         assert_eq!(of(100, 0), None, "not a super-packet");
+    }
+
+    #[test]
+    fn the_one_that_knows_more_headers_is_taken() {
+        let extra = |packets, bytes| Some(Extra { packets, bytes });
+        // VXLAN on Linux 6.1, which knows the outer Ethernet and IPv4 header only.
+        assert_eq!(larger(extra(2, 2 * 34), extra(2, 2 * 116)), extra(2, 2 * 116));
+        // A tunnel that is not known here.
+        assert_eq!(larger(extra(2, 2 * 124), extra(2, 2 * 42)), extra(2, 2 * 124));
+        assert_eq!(larger(extra(2, 2 * 66), None), extra(2, 2 * 66));
+        assert_eq!(larger(None, extra(2, 2 * 66)), extra(2, 2 * 66));
+        assert_eq!(larger(None, None), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! it, and settings for single interfaces or patterns. Unknown keys are refused with their line.
 //! `netmon/netmon.toml` shows every key with its default.
 
+mod traffic;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use serde::Deserialize;
 use crate::model::link::Link;
 use crate::model::options::{DEFAULT_INTERVAL, Format, Hook, SourceChoice, parse_interval};
 use crate::model::select::{SelectError, Selection, Selector};
+pub use traffic::{TrafficLayer, TrafficSettings};
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,14 @@ pub enum ConfigError {
         /// The `match` of its table.
         interface: String,
     },
+    /// A number in the table `[traffic]`, or the flag that stands for it, cannot be.
+    #[error("{key} (--{}) {why}", key.replace('_', "-"))]
+    Traffic {
+        /// Which.
+        key: &'static str,
+        /// What it must be.
+        why: &'static str,
+    },
 }
 
 /// The file, or the flags: what is not said is `None`.
@@ -69,6 +80,9 @@ pub struct Layer {
     pub recover: Option<bool>,
     /// Wait for interfaces that do not exist yet.
     pub wait: Option<bool>,
+    /// Who and what the traffic is.
+    #[serde(default)]
+    pub traffic: TrafficLayer,
     /// Settings for single interfaces or patterns; the first that says something wins.
     #[serde(default)]
     pub interface: Vec<InterfaceLayer>,
@@ -138,6 +152,7 @@ impl Layer {
             recover: flags.recover.or(file.recover).unwrap_or(true),
             wait: flags.wait.or(file.wait).unwrap_or(false),
             interfaces,
+            traffic: TrafficLayer::settings(flags.traffic, file.traffic)?,
         })
     }
 }
@@ -161,6 +176,8 @@ pub struct Settings {
     pub wait: bool,
     /// Rules for single interfaces.
     pub interfaces: Vec<InterfaceRule>,
+    /// Who and what the traffic is.
+    pub traffic: TrafficSettings,
 }
 
 /// What differs for some interfaces.
@@ -268,11 +285,24 @@ mod tests {
             format,
             recover,
             wait,
+            traffic,
             interface,
         } = layer;
         assert!(!interfaces.is_empty() && !exclude.is_empty() && all.is_some());
         assert!(source.is_some() && hook.is_some() && interval.is_some() && format.is_some());
         assert!(recover.is_some() && wait.is_some());
+        let TrafficLayer {
+            parts,
+            flow_capacity,
+            flow_sample,
+            alpha,
+            alert_process,
+            alert_flow,
+            alert_interface,
+        } = traffic;
+        assert!(parts.is_some() && flow_capacity.is_some() && flow_sample.is_some());
+        assert!(alpha.is_some() && alert_process.is_some());
+        assert!(alert_flow.is_some() && alert_interface.is_some());
         let InterfaceLayer { r#match, recover, hook, interval } = &interface[0];
         assert!(!r#match.is_empty() && recover.is_some() && hook.is_some() && interval.is_some());
     }

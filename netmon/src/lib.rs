@@ -2,13 +2,18 @@
 //!
 //! Data flows one way: [`sources`] → [`model::snapshot`] → [`model::view`] → [`sinks`];
 //! [`recovery`] reads the facts and acts on the kernel. The [`agent`] joins them, the command
-//! line ([`cli`]) starts it. ARCHITECTURE.md walks through it.
+//! line ([`cli`]) starts it. [`compare`] runs two of them side by side. ARCHITECTURE.md walks through it.
 
 pub mod agent;
 pub mod cli;
+pub mod compare;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzzing;
+mod memory;
 pub mod model;
 pub mod privileges;
 pub mod recovery;
 pub mod sinks;
 pub mod sources;
+pub mod workers;

@@ -8,8 +8,21 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub const FOR_EBPF: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN];
 
 /// What netmon keeps while it runs: attaching to interfaces that come, and setting links up,
-/// need CAP_NET_ADMIN; reading maps needs CAP_BPF before Linux 5.19.
+/// need CAP_NET_ADMIN; giving them slots needs CAP_BPF before Linux 5.19.
 pub const WHILE_RUNNING: [Capability; 2] = FOR_EBPF;
+
+/// What an interface monitor keeps after its start: setting a link up needs CAP_NET_ADMIN.
+/// Reading the counters needs nothing.
+#[must_use]
+pub fn of_a_worker(recovery: bool) -> Vec<Capability> {
+    recovery.then_some(Capability::CAP_NET_ADMIN).into_iter().collect()
+}
+
+/// What an interface monitor is started with. CAP_PERFMON is for loading alone: without it the
+/// verifiers of Linux 6.1 and 6.12 take the programs for a way to leak kernel memory, where the
+/// CPU needs that to be prevented.
+pub const FOR_WORKERS: [Capability; 3] =
+    [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
 /// Whether this thread has a capability. `false` also when the kernel does not know it.
 #[must_use]
@@ -30,6 +43,26 @@ pub fn raise_open_files() -> u64 {
             soft
         }
     }
+}
+
+/// Gives up every capability but those of `keep` that this thread has, and lets the program that
+/// it becomes by exec(2) have just those: whoever the user is (ambient), and root, too
+/// (no_new_privs).
+///
+/// # Errors
+/// When more would be kept.
+pub fn hand_on(keep: &[Capability]) -> Result<(), String> {
+    let permitted = |kept: &Capability| caps::has_cap(None, CapSet::Permitted, *kept);
+    let keep: CapsHashSet =
+        keep.iter().copied().filter(|kept| permitted(kept).unwrap_or(false)).collect();
+    nix::sys::prctl::set_no_new_privs().map_err(|error| error.to_string())?;
+    let given_up = caps::set(None, CapSet::Inheritable, &keep).and_then(|()| {
+        // Refused by securebits(7) at most; then the program has less.
+        let _ = caps::set(None, CapSet::Ambient, &keep);
+        caps::set(None, CapSet::Effective, &keep)?;
+        caps::set(None, CapSet::Permitted, &keep)
+    });
+    given_up.map_err(|error| error.to_string())
 }
 
 /// Gives up every capability but `keep`, for this thread and the threads and programs that it

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 
@@ -17,6 +17,7 @@ pub use crate::command::AgentCommand;
 use crate::{
     bpf::{self, Object},
     json::Tick,
+    kernel::said_here,
     lines::Lines,
     report::{self, Block},
     wait,
@@ -137,16 +138,16 @@ impl Agent {
     }
 
     /// Waits for the line that says what counts an interface, and that it begins so (after the
-    /// interface's name).
+    /// interface's name), `by` being what is said on a kernel with TCX: see [`said_here`].
     ///
     /// # Errors
     /// When it does not come, or says something else.
     pub fn says_counted(&self, link: &str, by: &str) -> Result<String> {
-        let what = format!("what counts {link}");
+        let (what, by) = (format!("what counts {link}"), said_here(by));
         let line = self.stderr()?.wait_for_line(&what, |line| counted_by(line, link).is_some());
         let line = line.with_context(|| self.so_far())?;
         match counted_by(&line, link) {
-            Some(said) if said.starts_with(by) => Ok(line),
+            Some(said) if said.starts_with(&by) => Ok(line),
             _ => bail!("{line:?} does not say {by:?}: {}", self.so_far()),
         }
     }
@@ -255,6 +256,15 @@ impl Agent {
         kill(pid, signal).with_context(|| format!("sending {signal}"))
     }
 
+    /// Sends a signal to its process group, as Ctrl-C does: see [`AgentCommand::leading_a_group`].
+    ///
+    /// # Errors
+    /// When it leads none.
+    pub fn signal_group(&self, signal: Signal) -> Result<()> {
+        let group = Pid::from_raw(i32::try_from(self.pid())?);
+        killpg(group, signal).with_context(|| format!("sending {signal} to the group"))
+    }
+
     /// Whether it has not ended yet.
     ///
     /// # Errors
@@ -281,6 +291,14 @@ impl Agent {
     /// When the process has gone.
     pub fn bpf_objects(&self) -> Result<Vec<Object>> {
         bpf::held_by(self.pid()).with_context(|| self.so_far())
+    }
+
+    /// The id of the map with this name that it holds open.
+    ///
+    /// # Errors
+    /// When it holds none.
+    pub fn map(&self, name: &str) -> Result<u32> {
+        bpf::map_named(self.pid(), name).with_context(|| self.so_far())
     }
 
     /// Waits until it has ended of itself.

@@ -8,13 +8,17 @@ use std::{
     ffi::CStr,
     fs, io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    ptr,
 };
 
 use anyhow::{Context, Result};
 
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_MAP_GET_FD_BY_ID: libc::c_int = 14;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
@@ -86,6 +90,149 @@ pub fn held_by(pid: u32) -> Result<Vec<Object>> {
     objects.sort();
     objects.dedup();
     Ok(objects)
+}
+
+/// The map that a process holds open and that has this name.
+///
+/// # Errors
+/// When it holds none, or the kernel does not say.
+pub fn map_named(pid: u32, name: &str) -> Result<u32> {
+    for object in held_by(pid)? {
+        if let Object::Map(id) = object
+            && map_name(id)? == name.as_bytes()
+        {
+            return Ok(id);
+        }
+    }
+    anyhow::bail!("{pid} holds no map {name}")
+}
+
+/// The names of the programs that a process holds open, as far as the kernel keeps them (fifteen
+/// bytes), in order.
+///
+/// # Errors
+/// When there is no such process, or the kernel does not say.
+pub fn program_names(pid: u32) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for object in held_by(pid)? {
+        if let Object::Program(id) = object {
+            names.push(String::from_utf8(program_name(id)?)?);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn map_name(id: u32) -> Result<Vec<u8>> {
+    /// Where the name begins in `struct bpf_map_info`.
+    const NAME: usize = 24;
+    let map = new_fd(BPF_MAP_GET_FD_BY_ID, &[id, 0, 0])?;
+    name_in_info::<{ NAME + NAME_LENGTH }>(&map, NAME).with_context(|| format!("map {id}"))
+}
+
+fn program_name(id: u32) -> Result<Vec<u8>> {
+    /// Where the name begins in `struct bpf_prog_info`.
+    const NAME: usize = 64;
+    let program = new_fd(BPF_PROG_GET_FD_BY_ID, &[id, 0, 0])?;
+    name_in_info::<{ NAME + NAME_LENGTH }>(&program, NAME).with_context(|| format!("program {id}"))
+}
+
+/// `BPF_OBJ_NAME_LEN`.
+const NAME_LENGTH: usize = 16;
+
+/// What the kernel says of something in so many bytes, from the place of its name on.
+fn name_in_info<const LENGTH: usize>(of: &OwnedFd, name: usize) -> Result<Vec<u8>> {
+    #[repr(C)]
+    struct GetInfo {
+        fd: u32,
+        length: u32,
+        info: u64,
+    }
+    let mut info = [0_u8; LENGTH];
+    let mut get = GetInfo {
+        fd: of.as_raw_fd().cast_unsigned(),
+        length: u32::try_from(info.len())?,
+        info: info.as_mut_ptr() as u64,
+    };
+    // SAFETY: the layout is that of the attribute's part for this command; `info` outlives the
+    // call and has the length that is told.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &raw mut get) }?;
+    Ok(info[name..].iter().copied().take_while(|byte| *byte != 0).collect())
+}
+
+/// One entry of an array whose values have `size` bytes.
+///
+/// # Errors
+/// When there is no such map or entry.
+pub fn value(map: u32, key: u32, size: usize) -> Result<Vec<u8>> {
+    #[repr(C)]
+    struct Lookup {
+        map: u64,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let map = new_fd(BPF_MAP_GET_FD_BY_ID, &[map, 0, 0])?;
+    let mut value = vec![0_u8; size.next_multiple_of(8)];
+    let mut lookup = Lookup {
+        map: u64::try_from(map.as_raw_fd())?,
+        key: (&raw const key) as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the layout is that of the attribute's part for this command (little endian); key
+    // and value outlive the call and have the sizes of the map's.
+    unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &raw mut lookup) }.context("looking up a value")?;
+    Ok(value)
+}
+
+/// An array of one's own that is mapped into this process for good, and that nobody writes to.
+#[derive(Debug)]
+pub struct MappedArray {
+    memory: *const u64,
+    numbers: usize,
+}
+
+impl MappedArray {
+    /// So many entries; each has a value of so many 64-bit numbers.
+    ///
+    /// # Errors
+    /// When the kernel refuses it: before Linux 5.5 it cannot do this.
+    pub fn new(entries: u32, numbers: u32) -> Result<Self> {
+        const ARRAY: u32 = 2;
+        const KEY_SIZE: u32 = 4;
+        const MAPPABLE: u32 = 1 << 10;
+        let map = new_fd(BPF_MAP_CREATE, &[ARRAY, KEY_SIZE, numbers * 8, entries, MAPPABLE])
+            .context("making an array")?;
+        let (read, shared) = (libc::PROT_READ, libc::MAP_SHARED);
+        let (numbers, fd) = (entries as usize * numbers as usize, map.as_raw_fd());
+        // SAFETY: a mapping of its own, at an address that the kernel chooses.
+        let memory = unsafe { libc::mmap(ptr::null_mut(), numbers * 8, read, shared, fd, 0) };
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error()).context("mapping an array");
+        }
+        Ok(Self { memory: memory.cast_const().cast(), numbers })
+    }
+
+    /// Reads all of it, and gives the sum of its numbers.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        let number = |at| {
+            // SAFETY: within the mapping, which nobody unmaps.
+            unsafe { self.memory.add(at).read_volatile() }
+        };
+        (0..self.numbers).map(number).fold(0, u64::wrapping_add)
+    }
+}
+
+/// One more than the highest number that a CPU can have here.
+///
+/// # Errors
+/// When sysfs does not say.
+pub fn possible_cpus() -> Result<u32> {
+    let ranges = fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    let last = ranges.trim_end().rsplit([',', '-']).next().unwrap_or_default();
+    Ok(last.parse::<u32>().with_context(|| ranges.clone())? + 1)
 }
 
 /// Parses a line of `/proc/<pid>/fdinfo/<fd>`.

@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::sys::{prctl, signal::Signal};
+use nix::sys::{
+    prctl,
+    signal::{self, SigHandler, Signal},
+};
 
 use crate::{
     agent::{Agent, Finished},
@@ -21,13 +24,15 @@ use crate::{
 /// How a process is to be started.
 #[derive(Debug)]
 pub struct AgentCommand<'a> {
-    namespace: &'a Namespace,
+    /// `None`: where the tests themselves run.
+    namespace: Option<&'a Namespace>,
     program: PathBuf,
     arguments: Vec<OsString>,
     input: Input,
     output: Option<OwnedFd>,
     errors: Option<OwnedFd>,
     privileges: Privileges,
+    leads_group: bool,
 }
 
 #[derive(Debug)]
@@ -42,14 +47,21 @@ impl<'a> AgentCommand<'a> {
     /// `program` in `namespace`, with an empty standard input and all privileges.
     #[must_use]
     pub fn new(namespace: &'a Namespace, program: impl Into<PathBuf>) -> Self {
+        Self { namespace: Some(namespace), ..Self::on_host(program) }
+    }
+
+    /// The same where the tests run: only there the namespaces have their names in `/run/netns`.
+    #[must_use]
+    pub fn on_host(program: impl Into<PathBuf>) -> Self {
         Self {
-            namespace,
+            namespace: None,
             program: program.into(),
             arguments: Vec::new(),
             input: Input::Nothing,
             output: None,
             errors: None,
             privileges: Privileges::Full,
+            leads_group: false,
         }
     }
 
@@ -102,6 +114,14 @@ impl<'a> AgentCommand<'a> {
         self
     }
 
+    /// It gets a process group of its own, as a shell gives to each job: see
+    /// [`Agent::signal_group`].
+    #[must_use]
+    pub fn leading_a_group(mut self) -> Self {
+        self.leads_group = true;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -119,11 +139,23 @@ impl<'a> AgentCommand<'a> {
         command.stdin(stdin);
         command.stdout(self.output.map_or_else(Stdio::piped, Stdio::from));
         self.privileges.apply(&mut command);
+        if self.leads_group {
+            command.process_group(0);
+        }
         // When the namespace's thread ends, as with the whole test process, so does the child.
-        // SAFETY: between fork and exec only prctl(2) is called, and no memory is allocated.
-        unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
+        // What ignores SIGINT (a shell's background, nohup) would pass that on to it.
+        // SAFETY: between fork and exec only prctl(2) and sigaction(2) are called, and no memory
+        // is allocated; no handler of ours is taken away.
+        unsafe {
+            command.pre_exec(|| {
+                for ending in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+                    signal::signal(ending, SigHandler::SigDfl)?;
+                }
+                Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)
+            });
+        }
         let program = self.program.clone();
-        let child = self.namespace.run(move || {
+        let mut spawn = move || {
             // A copy just made is busy as long as a process forked meanwhile, by another test,
             // has not yet closed what it inherited.
             wait::until("a program to be no longer written", || match command.spawn() {
@@ -133,7 +165,11 @@ impl<'a> AgentCommand<'a> {
                     child.map(Some)
                 }
             })
-        })?;
+        };
+        let child = match self.namespace {
+            Some(namespace) => namespace.run(spawn)?,
+            None => spawn()?,
+        };
         let mut agent = Agent::new(child, self.arguments)?;
         if let Some(text) = text {
             // It may well end before it reads this.

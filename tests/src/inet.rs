@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsFd, AsRawFd},
     thread,
     time::Duration,
@@ -38,10 +38,11 @@ impl Namespace {
 
     /// Sends `bytes` by TCP from here to a listener in `other` that has `address` (they may be
     /// the same namespace), and waits until all has been read and the connection is closed.
+    /// Returns how many bytes it took: more when some were sent again.
     ///
     /// # Errors
     /// When the connection fails or is cut.
-    pub fn tcp_bulk(&self, other: &Self, address: Ipv4Addr, bytes: u64) -> Result<()> {
+    pub fn tcp_bulk(&self, other: &Self, address: Ipv4Addr, bytes: u64) -> Result<u64> {
         let listener = other.run(move || Ok(TcpListener::bind((address, 0))?))?;
         let port = listener.local_addr()?.port();
         let receiver = thread::spawn(move || receive_all(&listener));
@@ -60,12 +61,35 @@ impl Namespace {
             stream.write_all(&block[..length])?;
             left -= length as u64;
         }
-        drop(stream);
+        stream.shutdown(Shutdown::Write)?;
         let Ok(received) = receiver.join() else { bail!("the receiver panicked") };
         let received = received?;
         ensure!(received == bytes, "{received} of {bytes} bytes have come");
-        Ok(())
+        bytes_sent(&stream)
     }
+}
+
+/// How many bytes a TCP socket has sent, those that it has sent again included:
+/// `tcpi_bytes_sent` of `struct tcp_info` (linux/tcp.h, Linux 4.19).
+fn bytes_sent(stream: &TcpStream) -> Result<u64> {
+    const BYTES_SENT: usize = 200;
+    let mut info = [0_u8; BYTES_SENT + 8];
+    let mut length = u32::try_from(info.len())?;
+    // SAFETY: the pointers are to a buffer of that length, and to the length.
+    let result = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error()).context("TCP_INFO");
+    }
+    ensure!(length as usize == info.len(), "the kernel's tcp_info has {length} bytes");
+    Ok(u64::from_ne_bytes(info[BYTES_SENT..].try_into()?))
 }
 
 fn receive_all(listener: &TcpListener) -> Result<u64> {

@@ -10,6 +10,7 @@ use rtnetlink::packet_route::{
 use crate::{
     bpf::{self, Hook},
     foreign::Way,
+    kernel::TCX,
     netns::Namespace,
 };
 
@@ -58,9 +59,12 @@ impl Namespace {
     pub fn attached(&self, link: &str) -> Result<Attached> {
         let message = self.link(link)?;
         let ifindex = message.header.index;
-        let (tcx_ingress, tcx_egress) = self.run(move || {
-            let ingress = bpf::attached(ifindex, Hook::TcxIngress)?;
-            Ok((ingress, bpf::attached(ifindex, Hook::TcxEgress)?))
+        let (tcx_ingress, tcx_egress) = self.run(move || match TCX.is_here() {
+            true => Ok((
+                bpf::attached(ifindex, Hook::TcxIngress)?,
+                bpf::attached(ifindex, Hook::TcxEgress)?,
+            )),
+            false => Ok((Vec::new(), Vec::new())),
         })?;
         let qdiscs = self.qdiscs(ifindex)?;
         // A dump of filters fails where no clsact is.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::report::Totals;
+use crate::{report::Totals, traffic_json::Traffic};
 
 /// One tick.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -15,10 +15,14 @@ pub struct Tick {
     pub tick: u64,
     /// Time since the tick before; none for the first.
     pub elapsed_s: Option<f64>,
+    /// How long reading the kernel's and the programs' counters took, in µs.
+    pub read_us: f64,
     /// What is reported on this tick, in the order of the text report.
     pub interfaces: Vec<Interface>,
     /// What has happened since the last tick.
     pub events: Vec<Event>,
+    /// Who and what the traffic is, if that was asked for.
+    pub traffic: Option<Traffic>,
 }
 
 /// One interface of a tick.
@@ -99,8 +103,8 @@ pub struct Drift {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
-    /// To which interface.
-    pub interface: String,
+    /// To which interface; none: to netmon itself.
+    pub interface: Option<String>,
     /// What, as one word.
     pub kind: String,
     /// What, for people.
@@ -129,6 +133,14 @@ impl Tick {
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.interfaces.iter().map(|interface| interface.interface.as_str()).collect()
+    }
+}
+
+impl Event {
+    /// Whether it happened to this interface.
+    #[must_use]
+    pub fn is_of(&self, interface: &str) -> bool {
+        self.interface.as_deref() == Some(interface)
     }
 }
 
@@ -171,7 +183,7 @@ mod tests {
         );
         let event = r#"{"interface":"nt0","kind":"set_up","message":"set up"}"#;
         format!(
-            r#"{{"time_ms":1,"tick":1,"elapsed_s":0.1,"interfaces":[{interface}],"events":[{event}]}}"#
+            r#"{{"time_ms":1,"tick":1,"elapsed_s":0.1,"read_us":9.5,"interfaces":[{interface}],"events":[{event}]}}"#
         )
     }
 

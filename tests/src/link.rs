@@ -14,7 +14,7 @@ use rtnetlink::{
     },
 };
 
-use crate::{frame::Mac, netns::Namespace};
+use crate::{frame::Mac, kernel, netns::Namespace, wait};
 
 /// The UDP port that IANA gave to VXLAN.
 const VXLAN_PORT: u16 = 4789;
@@ -133,8 +133,8 @@ impl Namespace {
         self.change(name, LinkMessageBuilder::down)
     }
 
-    /// Keeps a link dormant from the next time that it is set up, as if it waited for a login
-    /// (802.1X).
+    /// Keeps a link dormant from the next time that it has a carrier, as if it waited for a login
+    /// (802.1X). A kernel as old as 6.1 has to have seen it without one before.
     ///
     /// # Errors
     /// When there is none of that name.
@@ -143,14 +143,28 @@ impl Namespace {
         self.change(name, move |link| link.append_extra_attribute(mode))
     }
 
-    /// Gives a link another name.
+    /// Gives a link another name. On a kernel older than 6.3 one that is up is set down for it,
+    /// and up again.
     ///
     /// # Errors
-    /// When there is none of that name, the new one is taken, or the link is up and the kernel
-    /// older than 6.3.
+    /// When there is none of that name, or the new one is taken.
     pub fn rename(&self, name: &str, new_name: &str) -> Result<()> {
-        let new_name = new_name.to_owned();
-        self.change(name, move |link| link.name(new_name))
+        let rename = || {
+            let new_name = new_name.to_owned();
+            self.change(name, move |link| link.name(new_name))
+        };
+        if kernel::RENAME_WHILE_UP.is_here() || !self.is_up(name)? {
+            return rename();
+        }
+        wait::until("a link to be down long enough for its new name", || {
+            self.set_down(name)?;
+            match rename() {
+                // netmon has set it up meanwhile.
+                Err(_) if self.is_up(name)? => Ok(None),
+                other => other.map(Some),
+            }
+        })?;
+        self.set_up(new_name)
     }
 
     /// Gives a link an alternative name.

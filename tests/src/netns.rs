@@ -179,6 +179,16 @@ fn forget(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
+/// Removes the names of this process's namespaces, for when a signal ends it: the guards do not
+/// run then. The namespaces go with their threads.
+pub fn forget_ours() {
+    for entry in fs::read_dir(NAMES).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().and_then(owner) == Some(process::id()) {
+            forget(&entry.path());
+        }
+    }
+}
+
 /// Removes the names that killed test processes have left.
 fn sweep(names: &Path) {
     let Ok(entries) = fs::read_dir(names) else {

@@ -1,7 +1,8 @@
 //! What a process under test may do.
 
-use std::{io, os::unix::process::CommandExt, process::Command};
+use std::{fs, io, os::unix::process::CommandExt, path::Path, process::Command};
 
+use anyhow::{Context, Result, ensure};
 use nix::{errno::Errno, unistd::geteuid};
 
 /// Whether the tests themselves run as root.
@@ -19,8 +20,26 @@ impl Capability {
     pub const NET_ADMIN: Self = Self(12);
     /// `CAP_SYS_ADMIN`, which for eBPF stands for the narrower ones too.
     pub const SYS_ADMIN: Self = Self(21);
+    /// `CAP_PERFMON`.
+    pub const PERFMON: Self = Self(38);
     /// `CAP_BPF`.
     pub const BPF: Self = Self(39);
+}
+
+/// The capabilities of a process or thread, by its folder in /proc: inheritable, permitted,
+/// effective and ambient, a bit for each number.
+///
+/// # Errors
+/// When it is gone, or may get more than these by exec(2): it lacks no_new_privs.
+pub fn held(by: &Path) -> Result<[u64; 4]> {
+    let status = fs::read_to_string(by.join("status"))?;
+    ensure!(status.contains("NoNewPrivs:\t1"), "{status}");
+    let mut sets = [0; 4];
+    for (set, name) in sets.iter_mut().zip(["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"]) {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
+        *set = u64::from_str_radix(line.trim(), 16)?;
+    }
+    Ok(sets)
 }
 
 /// What a process is started with.
@@ -37,7 +56,15 @@ pub enum Privileges {
 }
 
 /// The user and group id that Linux distributions give to `nobody`.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
+
+impl Capability {
+    /// Its bit in [`held`].
+    #[must_use]
+    pub const fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
 
 impl Privileges {
     /// Makes `command` start with these.

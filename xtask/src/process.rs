@@ -71,17 +71,27 @@ pub(crate) fn lines(command: &mut Command, mut line: impl FnMut(&str)) -> Result
 /// Runs a `cargo build` and returns the executable that it says it has made, instead of
 /// guessing where that may be. `command` must build exactly one.
 pub(crate) fn built_executable(command: &mut Command) -> Result<PathBuf> {
+    let mut built = built_executables(command)?;
+    let last = built.pop().map(|(_, path)| path);
+    last.with_context(|| format!("`{}` has made no executable", describe(command)))
+}
+
+/// The same for several, each with the name of its target.
+pub(crate) fn built_executables(command: &mut Command) -> Result<Vec<(String, PathBuf)>> {
     command.arg("--message-format=json-render-diagnostics");
-    let mut executable = None;
+    let mut executables = Vec::new();
     let status = lines(command, |line| {
-        if let Some(path) = json_string(line, "executable") {
-            executable = Some(PathBuf::from(path));
+        // The first name in a message is the target's.
+        if let (Some(name), Some(path)) =
+            (json_string(line, "name"), json_string(line, "executable"))
+        {
+            executables.push((name, PathBuf::from(path)));
         }
     })?;
     if !status.success() {
         bail!("`{}`: {status}", describe(command));
     }
-    executable.with_context(|| format!("`{}` has made no executable", describe(command)))
+    Ok(executables)
 }
 
 /// The string value of `key` in one line of cargo's JSON, or `None` when it is absent or null.
@@ -127,8 +137,8 @@ mod tests {
 
     #[test]
     fn finds_the_executable_in_a_message_of_cargo() {
-        let line =
-            r#"{"reason":"compiler-artifact","filenames":["/a"],"executable":"/a b\\\"c","x":1}"#;
+        let line = r#"{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"a-b"},"filenames":["/a"],"executable":"/a b\\\"c","x":1}"#;
+        assert_eq!(json_string(line, "name").as_deref(), Some("a-b"));
         assert_eq!(json_string(line, "executable").as_deref(), Some(r#"/a b\"c"#));
         assert_eq!(json_string(r#"{"executable":null}"#, "executable"), None);
         assert_eq!(json_string(r#"{"reason":"build-finished"}"#, "executable"), None);

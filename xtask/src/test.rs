@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
+use crate::outcome::Outcome;
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -40,6 +41,9 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         }
     }
     outcome.tell();
+    if !outcome.skipped.is_empty() && !process::is_root() {
+        eprintln!("xtask: what is skipped needs root; to run it too:\n  {AS_ROOT}");
+    }
     if let Some(code) = failure {
         return Ok(ExitCode::from(code));
     }
@@ -78,95 +82,13 @@ fn filters(all: &[String]) -> Vec<Option<&String>> {
     all.iter().map(Some).collect()
 }
 
-/// What the test runners said, added up.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
-    passed: u64,
-    failed: Vec<String>,
-    skipped: Vec<String>,
-}
-
-impl Outcome {
-    /// Takes in one line of libtest's or libtest-mimic's output.
-    fn read(&mut self, line: &str) {
-        let line = without_colour(line);
-        let Some((name, result)) =
-            line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
-        else {
-            return;
-        };
-        let name = name.trim();
-        match result.split([',', ' ']).next() {
-            Some("ok") => self.passed += 1,
-            Some("FAILED") => self.failed.push(name.to_owned()),
-            Some("ignored") => self.skipped.push(name.to_owned()),
-            _ => {}
-        }
-    }
-
-    /// The last words: the sum, and how to run what was skipped.
-    fn tell(&self) {
-        let list = |names: &[String]| names.iter().for_each(|name| eprintln!("  {name}"));
-        if !self.failed.is_empty() {
-            eprintln!("xtask: failed:");
-            list(&self.failed);
-        }
-        if !self.skipped.is_empty() {
-            eprintln!("xtask: skipped:");
-            list(&self.skipped);
-            if !process::is_root() {
-                eprintln!("xtask: they need root; to run them too:\n  {AS_ROOT}");
-            }
-        }
-        eprintln!(
-            "xtask: {} tests passed, {} failed, {} skipped",
-            self.passed,
-            self.failed.len(),
-            self.skipped.len()
-        );
-    }
-}
-
 /// The same command as root, with this user's Rust. Its build output goes to a folder of its
 /// own, for a file of root's in the user's would end the user's next build.
 const AS_ROOT: &str = r#"sudo env "PATH=$PATH" "RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}" CARGO_TARGET_DIR=target/root cargo xtask test"#;
 
-/// The line without terminal escapes of the form `ESC [ … m`.
-fn without_colour(line: &str) -> String {
-    let mut parts = line.split("\x1b[");
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_what_the_runners_say() {
-        let mut outcome = Outcome::default();
-        for line in [
-            "running 4 tests",
-            "test model::adds ... ok",
-            "test veth::counts   ... \x1b[32mok\x1b[0m",
-            "test veth::breaks ... FAILED",
-            "test veth::skipped ... ignored",
-            "test veth::told ... ignored, needs root",
-            "test result: ok. 2 passed; 1 failed; 2 ignored",
-            "test netmon::Foo (line 3) ... ok",
-        ] {
-            outcome.read(line);
-        }
-        let expected = Outcome {
-            passed: 3,
-            failed: vec!["veth::breaks".into()],
-            skipped: vec!["veth::skipped".into(), "veth::told".into()],
-        };
-        assert_eq!(outcome, expected);
-    }
 
     #[test]
     fn each_filter_is_a_run_of_its_own() {

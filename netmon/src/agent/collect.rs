@@ -1,13 +1,13 @@
 //! One tick's facts: the hot path of the agent. Buffers are kept; with the interfaces unchanged
 //! nothing is allocated.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::counting::{Counting, Live};
 use super::watchlist::{Watched, Watchlist};
 use crate::model::link::{IfIndex, LinkState};
 use crate::model::snapshot::{DeviceStats, InterfaceFacts, Source, Tick};
+use crate::sources::sysfs::InterfaceFiles;
 
 /// News tell when a link's state changes; besides, all are looked at once in so many ticks, so
 /// that a driver that tells nothing is not wrong for long. All at once, because a few files each
@@ -18,14 +18,15 @@ const LOOK_EVERY: u64 = 60;
 /// long (a namespace that is taken down, many interfaces that are made). After one that took
 /// longer than this,
 const SLOW_DUMP: Duration = Duration::from_millis(100);
-/// so many ticks take the same numbers from sysfs, which costs more and waits for nobody.
-const DUMP_RESTS: u64 = 60;
+/// the ticks of so much time take the same numbers from sysfs, which costs six times as much and
+/// waits for nobody.
+const DUMP_RESTS: Duration = Duration::from_secs(6);
 
 /// The buffers.
 #[derive(Default)]
 pub(super) struct Collector {
     ticks: u64,
-    dump_rests: u64,
+    dump_rests_until: Option<Instant>,
     /// The interfaces to dump, and where they are in the list of this number of changes.
     wanted: Vec<IfIndex>,
     places: Vec<(IfIndex, usize)>,
@@ -36,14 +37,17 @@ impl Collector {
     /// Reads everything once, into the facts that are kept with the interfaces.
     pub(super) fn collect(&mut self, counting: &mut Counting, list: &mut Watchlist<Live>) -> Tick {
         self.ticks += 1;
-        let tick = Tick { number: self.ticks, at: Instant::now(), time: SystemTime::now() };
+        let (number, at, time) = (self.ticks, Instant::now(), SystemTime::now());
         self.read_kernel(counting, list);
-        let programs_read = read_programs(counting);
+        if let Some(programs) = &mut counting.programs {
+            programs.counters.read(programs.slots);
+        }
+        let tick = Tick { number, at, time, reading: at.elapsed() };
         let look = tick.number.is_multiple_of(LOOK_EVERY);
         for item in list.items_mut() {
             if item.present {
                 read_files(item, counting, look);
-                take_counters(&mut item.live, counting, programs_read);
+                take_counters(&mut item.live, counting);
             } else if item.live.absence_reported {
                 continue;
             }
@@ -67,11 +71,11 @@ impl Collector {
             self.wanted.clear();
             self.wanted.extend(self.places.iter().map(|(ifindex, _)| *ifindex));
         }
-        if self.dump_rests > 0 && has_sysfs {
-            self.dump_rests -= 1;
-            return read_kernel_in_sysfs(list);
-        }
         let began = Instant::now();
+        let rests = has_sysfs && self.dump_rests_until.is_some_and(|until| began < until);
+        if rests && read_kernel_in_sysfs(list) {
+            return;
+        }
         let existing = list.existing();
         let (places, items) = (&self.places, list.items_mut());
         // The kernel dumps in order of the ifindex, so the next is most often the right one.
@@ -87,25 +91,35 @@ impl Collector {
             next += 1;
         });
         if let Err(error) = read {
-            tracing::debug!("RTM_GETSTATS: {error}");
-            for (_, place) in places {
-                items[*place].live.facts.device = DeviceStats::default();
-            }
+            // Such as EOPNOTSUPP before Linux 4.7.
+            tracing::debug!("RTM_GETSTATS: {error}; sysfs in its place");
+            read_kernel_in_sysfs(list);
         }
         if began.elapsed() > SLOW_DUMP {
             tracing::debug!("RTM_GETSTATS took {:?}; sysfs for a while", began.elapsed());
-            self.dump_rests = DUMP_RESTS;
+            self.dump_rests_until = Some(Instant::now() + DUMP_RESTS);
         }
     }
 }
 
-/// The same numbers from sysfs.
-fn read_kernel_in_sysfs(list: &mut Watchlist<Live>) {
-    for item in list.items_mut() {
+/// The same numbers from sysfs. `false` when it does not have those of all.
+fn read_kernel_in_sysfs(list: &mut Watchlist<Live>) -> bool {
+    let mut has_all = true;
+    for item in list.items_mut().iter_mut().filter(|item| item.present) {
         let Live { facts, files, .. } = &mut item.live;
         if facts.source != Source::Sysfs {
-            facts.device = files.as_mut().map(|files| files.statistics()).unwrap_or_default();
+            read_device(facts, files);
+            has_all &= facts.device.rx.packets.is_some();
         }
+    }
+    has_all
+}
+
+/// One that was removed, of which the news have not come yet, keeps what was last read of it.
+fn read_device(facts: &mut InterfaceFacts, files: &mut Option<InterfaceFiles>) {
+    match files {
+        None => facts.device = DeviceStats::default(),
+        Some(files) => facts.device = files.statistics().unwrap_or(facts.device),
     }
 }
 
@@ -117,23 +131,8 @@ pub(super) fn shown(list: &mut Watchlist<Live>) -> impl Iterator<Item = &Interfa
     })
 }
 
-fn read_programs(counting: &mut Counting) -> bool {
-    let Some(programs) = &mut counting.programs else {
-        return false;
-    };
-    programs
-        .counters
-        .read(programs.slots)
-        .inspect_err(|error| tracing::warn!("cannot read the programs' counters: {error}"))
-        .is_ok()
-}
-
-/// Counters that cannot be read are not shown: the kernel's own are, until attached anew.
-fn take_counters(live: &mut Live, counting: &Counting, read: bool) {
-    if !read {
-        live.facts.counted = None;
-        return;
-    }
+/// What the programs have counted.
+fn take_counters(live: &mut Live, counting: &Counting) {
     if let (Some(slot), Some(counted), Some(programs)) =
         (live.slot, &mut live.facts.counted, &counting.programs)
         && let Some(now) = programs.counters.slot(slot)
@@ -152,7 +151,7 @@ fn read_files(item: &mut Watched<Live>, counting: &Counting, look: bool) {
         *state_is_old = false;
     }
     if facts.source == Source::Sysfs {
-        facts.device = files.as_mut().map(|files| files.statistics()).unwrap_or_default();
+        read_device(facts, files);
     }
 }
 
@@ -171,8 +170,8 @@ fn describe(item: &mut Watched<Live>, tick: u64) {
     let facts = &mut live.facts;
     facts.key = *key;
     facts.ifindex = present.then_some(link.ifindex);
-    if !Arc::ptr_eq(&facts.name, name) {
-        facts.name = Arc::clone(name);
+    if facts.name != *name {
+        facts.name.clone_from(name);
     }
     facts.admin_up = present.then_some(link.admin_up);
     facts.due = !*present || (tick - 1).is_multiple_of(wanted.ticks);

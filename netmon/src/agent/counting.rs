@@ -6,20 +6,24 @@ use aya_log::EbpfLogger;
 use tokio::io::unix::AsyncFd;
 
 use super::inbox::Inbox;
+use super::traffic::{self, TrafficSources};
 use crate::config::Settings;
-use crate::model::accounting::{Rules, Traffic};
-use crate::model::link::{IfIndex, Link, LinkState};
+use crate::model::accounting::Rules;
+use crate::model::link::{IfIndex, Link};
 use crate::model::options::{Hook, SourceChoice};
-use crate::model::snapshot::{Base, Counted, DeviceStats, InterfaceFacts, Source};
-use crate::recovery::policy::Policy;
+use crate::model::snapshot::{Base, Counted, DeviceStats, InterfaceFacts};
+use crate::model::traffic::facts::{Missing, Part};
+use crate::recovery::policy::{Condition, Policy};
 use crate::sources::ebpf::attacher::Attacher;
 use crate::sources::ebpf::counters::CounterReader;
 use crate::sources::ebpf::errors::EbpfUnavailable;
-use crate::sources::ebpf::object::{self, ProgramLog};
+use crate::sources::ebpf::object::{self, Loaded, ProgramLog};
 use crate::sources::netlink::links::{Links, LinksError};
 use crate::sources::netlink::stats::StatsReader;
 use crate::sources::sysfs::{InterfaceFiles, Sysfs};
 
+/// Why there are no flows with `--source sysfs`.
+const NOT_IN_SYSFS: &str = "sysfs knows no flows; leave --source sysfs out";
 /// Looks at sysfs before it is taken for another namespace's.
 const SYSFS_LOOKS: usize = 10;
 /// Attempts to read both counters while no packet passes.
@@ -42,30 +46,21 @@ pub(super) struct Live {
     /// `None` until the interface was first here.
     pub(super) policy: Option<Policy>,
     pub(super) absence_reported: bool,
+    /// What the network monitor was told of it last, if there is one.
+    pub(super) told: Option<Condition>,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        let facts = InterfaceFacts {
-            key: 0,
-            ifindex: None,
-            name: Arc::from(""),
-            admin_up: None,
-            state: LinkState::default(),
-            source: Source::Kernel,
-            hook: Arc::from(""),
-            device: DeviceStats::default(),
-            counted: None,
-            due: false,
-        };
         Self {
-            facts,
+            facts: InterfaceFacts::default(),
             slot: None,
             native_xdp: false,
             files: None,
             state_is_old: true,
             policy: None,
             absence_reported: false,
+            told: None,
         }
     }
 }
@@ -78,12 +73,31 @@ pub(super) struct Programs {
     pub(super) slots: u32,
 }
 
+/// How much there is room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Interfaces that are counted at once.
+    pub slots: u32,
+    /// Interfaces that there are at the start.
+    pub interfaces: usize,
+}
+
+impl Room {
+    /// For these interfaces and some that come later.
+    #[must_use]
+    pub const fn of(interfaces: usize) -> Self {
+        Self { slots: object::slots_for(interfaces), interfaces }
+    }
+}
+
 /// The sources in use.
 pub struct Counting {
     pub(super) programs: Option<Programs>,
     pub(super) stats: Option<StatsReader>,
     /// `None`: it shows another network namespace.
     pub(super) sysfs: Option<Sysfs>,
+    /// Who and what the traffic is, if that was asked for.
+    pub(super) traffic: Option<TrafficSources>,
     /// Why everything is read from sysfs, in a few words.
     pub(super) only_sysfs: Arc<str>,
     /// Why eBPF cannot be used.
@@ -97,58 +111,64 @@ impl Counting {
     /// When eBPF is insisted on and cannot be had.
     pub fn start(
         settings: &Settings,
-        links: &[Link],
+        room: Room,
         log: ProgramLog,
         sysfs: Option<Sysfs>,
         inbox: &Inbox,
         after_load: impl FnOnce(),
     ) -> Result<Self, EbpfUnavailable> {
-        let stats = || {
-            StatsReader::new().inspect_err(|error| tracing::warn!("no RTM_GETSTATS: {error}")).ok()
+        let mut traffic = TrafficSources::start(&settings.traffic);
+        let loaded = match settings.source {
+            SourceChoice::Sysfs => None,
+            SourceChoice::Auto | SourceChoice::Ebpf => {
+                Some(load(settings, room, log, traffic.as_mut()))
+            }
         };
-        let without_ebpf = |sysfs: Option<Sysfs>, unavailable: Option<EbpfUnavailable>| Self {
-            programs: None,
-            // Where sysfs is not ours, netlink has the same numbers, unless sysfs is insisted on.
-            stats: unavailable.as_ref().filter(|_| sysfs.is_none()).and_then(|_| stats()),
+        after_load();
+        let started = loaded.map(|loaded| loaded.and_then(|loaded| run(loaded, inbox)));
+        match started {
+            Some(Ok(programs)) => {
+                programs.attacher.sweep();
+                Ok(Self { traffic, ..Self::by_programs(programs, sysfs) })
+            }
+            Some(Err(error)) if settings.source == SourceChoice::Ebpf => Err(error),
+            other => {
+                let unavailable = other.and_then(Result::err);
+                if let Some(traffic) = &mut traffic
+                    && settings.traffic.wants(Part::Flows)
+                {
+                    let why = unavailable.as_ref().map(ToString::to_string);
+                    traffic.set_flows(Err(why.unwrap_or_else(|| NOT_IN_SYSFS.to_owned())));
+                }
+                Ok(Self { traffic, ..Self::without_programs(sysfs, unavailable) })
+            }
+        }
+    }
+
+    fn by_programs(programs: Programs, sysfs: Option<Sysfs>) -> Self {
+        Self {
+            programs: Some(programs),
+            stats: stats_reader(),
             sysfs,
+            traffic: None,
+            only_sysfs: Arc::from(""),
+            unavailable: None,
+        }
+    }
+
+    fn without_programs(sysfs: Option<Sysfs>, unavailable: Option<EbpfUnavailable>) -> Self {
+        // Where sysfs is not ours, netlink has the same numbers, unless sysfs is insisted on.
+        let by_netlink = unavailable.is_some() && sysfs.is_none();
+        Self {
+            programs: None,
+            stats: by_netlink.then(stats_reader).flatten(),
+            sysfs,
+            traffic: None,
             only_sysfs: match unavailable {
                 Some(_) => Arc::from("eBPF cannot be used"),
                 None => Arc::from("as asked for"),
             },
             unavailable,
-        };
-        if settings.source == SourceChoice::Sysfs {
-            after_load();
-            return Ok(without_ebpf(sysfs, None));
-        }
-        let slots = object::slots_for(links.len());
-        let loaded = object::load(slots, log, settings.wants_xdp());
-        after_load();
-        let started = loaded.and_then(|loaded| {
-            let attacher = Attacher::start(loaded.programs, loaded.slots, inbox.outcomes())
-                .map_err(|error| EbpfUnavailable::Kernel {
-                    operation: "cannot start a thread",
-                    error: error.to_string(),
-                })?;
-            if let Some(logger) = loaded.logger {
-                show_messages(logger);
-            }
-            Ok(Programs { counters: loaded.counters, attacher, slots: 1 })
-        });
-        match started {
-            Ok(programs) => {
-                programs.attacher.sweep();
-                let only_sysfs = Arc::from("");
-                Ok(Self {
-                    programs: Some(programs),
-                    stats: stats(),
-                    sysfs,
-                    only_sysfs,
-                    unavailable: None,
-                })
-            }
-            Err(error) if settings.source == SourceChoice::Ebpf => Err(error),
-            Err(error) => Ok(without_ebpf(sysfs, Some(error))),
         }
     }
 
@@ -162,6 +182,12 @@ impl Counting {
     #[must_use]
     pub const fn unavailable(&self) -> Option<&EbpfUnavailable> {
         self.unavailable.as_ref()
+    }
+
+    /// What was asked for of who and what the traffic is and cannot be had, and why.
+    #[must_use]
+    pub fn missing(&self) -> &[Missing] {
+        self.traffic.as_ref().map_or(&[], |traffic| &traffic.facts().missing)
     }
 
     /// Asks for an interface to be counted. `false`: nobody to ask.
@@ -183,17 +209,17 @@ impl Counting {
 
     /// Joins what the programs count to what the kernel has counted so far. Both are read while
     /// no packet passes between, if that can be had in a few attempts; else the packets in
-    /// flight show as drift. `None`: one of them cannot be read.
+    /// flight show as drift. `None`: the kernel's cannot be read.
     pub(super) fn begin(&mut self, slot: u32, link: &Link) -> Option<Counted> {
         let programs = self.programs.as_mut()?;
         let stats = self.stats.as_mut()?;
         programs.slots = programs.slots.max(slot + 1);
-        let mut counters = programs.counters.read_slot(slot).ok()?;
+        let mut counters = programs.counters.now(slot)?;
         let mut base = None;
         for _ in 0..BASE_ATTEMPTS {
             let mut device = DeviceStats::default();
             let read = stats.read(&[link.ifindex], usize::MAX, |_, found| device = found);
-            let after = programs.counters.read_slot(slot).ok()?;
+            let after = programs.counters.now(slot)?;
             read.ok()?;
             base =
                 Some(Base { rx: device.rx.traffic()?, tx: device.tx.traffic()?, counters: after });
@@ -202,9 +228,51 @@ impl Counting {
             }
             counters = after;
         }
-        let base = base?;
-        Some(Counted { now: base.counters, first: base.counters, base, rules: Rules::of(link) })
+        Some(Counted::begin(base?, Rules::of(link)))
     }
+}
+
+fn stats_reader() -> Option<StatsReader> {
+    StatsReader::new().inspect_err(|error| tracing::warn!("no RTM_GETSTATS: {error}")).ok()
+}
+
+/// The programs that are wanted; those that only count where the kernel takes no others.
+fn load(
+    settings: &Settings,
+    Room { slots, interfaces }: Room,
+    log: ProgramLog,
+    traffic: Option<&mut TrafficSources>,
+) -> Result<Loaded, EbpfUnavailable> {
+    let xdp = settings.wants_xdp();
+    let (Some(traffic), Some(options)) =
+        (traffic, traffic::flow_options(&settings.traffic, interfaces))
+    else {
+        return object::load(slots, log, xdp, None);
+    };
+    match object::load(slots, log, xdp, Some(&options)) {
+        Ok(Loaded { flows: Some(flows), counters, slots, programs, logger }) => {
+            traffic.set_flows(Ok(flows));
+            Ok(Loaded { flows: None, counters, slots, programs, logger })
+        }
+        Ok(loaded) => Ok(loaded),
+        Err(refused) => {
+            let loaded = object::load(slots, log, xdp, None)?;
+            traffic.set_flows(Err(refused.to_string()));
+            Ok(loaded)
+        }
+    }
+}
+
+/// Starts what attaches the programs.
+fn run(loaded: Loaded, inbox: &Inbox) -> Result<Programs, EbpfUnavailable> {
+    let Loaded { counters, slots, programs, logger, flows: _ } = loaded;
+    let attacher = Attacher::start(programs, slots, inbox.outcomes()).map_err(|error| {
+        EbpfUnavailable::Kernel { operation: "cannot start a thread", error: error.to_string() }
+    })?;
+    if let Some(logger) = logger {
+        show_messages(logger);
+    }
+    Ok(Programs { counters, attacher, slots: 1 })
 }
 
 /// sysfs, if it shows this network namespace. Interfaces that come or go between the two looks
@@ -220,13 +288,6 @@ pub async fn own_sysfs(links: &Links) -> Result<Option<Sysfs>, LinksError> {
         }
     }
     Ok(None)
-}
-
-/// Goes on with the totals as they are under other rules.
-pub(super) fn change_rules(counted: &mut Counted, rules: Rules) {
-    let (rx, tx): (Traffic, Traffic) = (counted.rx().total, counted.tx().total);
-    counted.base = Base { rx, tx, counters: counted.now };
-    counted.rules = rules;
 }
 
 /// Shows the programs' messages as they come, for as long as the runtime lives.

@@ -22,6 +22,14 @@ pub enum End {
     NoNews,
     /// There is no clock.
     Clock(std::io::Error),
+    /// The interface is gone, and there is no other.
+    Gone,
+    /// The network monitor has said so, and why.
+    Ordered(String),
+    /// What was asked for is not there.
+    Wrong(String),
+    /// The network monitor is gone, or cannot be talked to.
+    Alone(String),
 }
 
 /// Something that happens between ticks.
@@ -35,6 +43,8 @@ pub(super) enum Happening {
     Look(IfIndex),
     /// An interface was set up, or not.
     SetUp(IfIndex, Result<(), SetUpError>),
+    /// The network monitor wants the link set up.
+    SetUpOrdered,
     /// The agent is to end.
     End(End),
 }
@@ -66,6 +76,12 @@ impl Inbox {
         self.end_at(async { End::Output(failure.await) });
     }
 
+    /// Ends the agent, and sets the link up, as a network monitor orders.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        Orders(self.sender.clone())
+    }
+
     fn end_at(&self, end: impl Future<Output = End> + Send + 'static) {
         let sender = self.sender.clone();
         tokio::spawn(async move { sender.send(Happening::End(end.await)) });
@@ -92,5 +108,20 @@ impl Inbox {
             // At the end nobody listens any more.
             let _ = sender.send(Happening::Outcome(outcome));
         }
+    }
+}
+
+/// A way for a network monitor's orders to come in. At the end nobody listens any more.
+pub struct Orders(UnboundedSender<Happening>);
+
+impl Orders {
+    /// Sets the link up.
+    pub fn set_link_up(&self) {
+        let _ = self.0.send(Happening::SetUpOrdered);
+    }
+
+    /// Ends the agent.
+    pub fn end(&self, end: End) {
+        let _ = self.0.send(Happening::End(end));
     }
 }

@@ -8,9 +8,12 @@ mod inbox;
 mod news;
 mod recover;
 mod run;
-mod ticker;
-mod watchlist;
+pub(crate) mod ticker;
+mod traffic;
+mod upward;
+pub(crate) mod watchlist;
 
-pub use counting::{Counting, own_sysfs};
-pub use inbox::{End, Inbox};
+pub use counting::{Counting, Room, own_sysfs};
+pub use inbox::{End, Inbox, Orders};
 pub use run::{Agent, Limits};
+pub use upward::{Report, Sink, Superior, Table, Upward};

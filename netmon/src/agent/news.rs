@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::counting::change_rules;
 use super::run::Agent;
+use super::upward::Upward;
 use super::watchlist::Change;
 use crate::model::accounting::Rules;
 use crate::model::event::{Event, EventKind};
@@ -60,7 +60,8 @@ impl Agent {
             }
             Some(Change::Altered(at)) => {
                 self.altered(at);
-                if !self.list.items()[at].link.admin_up {
+                let subordinate = matches!(self.upward, Upward::Superior(_));
+                if subordinate || !self.list.items()[at].link.admin_up {
                     self.recover(at, Instant::now());
                 }
             }
@@ -85,6 +86,7 @@ impl Agent {
         live.state_is_old = true;
         live.slot = None;
         live.native_xdp = false;
+        live.facts.life = live.facts.life.wrapping_add(1);
         live.facts.counted = None;
         live.facts.source = Source::Kernel;
         live.facts.hook = Arc::clone(&self.attaching);
@@ -120,7 +122,7 @@ impl Agent {
         if let Some(counted) = &mut item.live.facts.counted
             && counted.rules != rules
         {
-            change_rules(counted, rules);
+            counted.change_rules(rules);
         }
     }
 
@@ -138,8 +140,7 @@ impl Agent {
     pub(super) fn attached(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Swept { ifindex, filters } => {
-                let name =
-                    self.list.find(ifindex).map(|at| Arc::clone(&self.list.items()[at].name));
+                let name = self.list.find(ifindex).map(|at| self.list.items()[at].name.clone());
                 let name = name.unwrap_or_else(|| format!("ifindex {ifindex}").into());
                 let message = format!("{filters} filters of a netmon that was killed are removed");
                 self.tell(Event::of(&name, EventKind::Warning, message));

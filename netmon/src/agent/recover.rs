@@ -1,13 +1,13 @@
 //! Joins the policy of recovery to what acts on the kernel. Setting a link up may take a driver
 //! seconds, so the tick does not wait for it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::inbox::Happening;
 use super::run::Agent;
+use super::upward::Upward;
 use crate::model::event::{Event, EventKind};
-use crate::model::link::IfIndex;
+use crate::model::link::{IfIndex, state_reason};
 use crate::recovery::link_control::{self, SetUpError};
 use crate::recovery::policy::{Condition, Policy};
 
@@ -19,28 +19,49 @@ impl Agent {
         let Some(policy) = item.live.policy.as_mut().filter(|_| item.present) else {
             return;
         };
+        if let Upward::Superior(superior) = &mut self.upward {
+            // What the news say is newer than what was read at the last tick.
+            let condition = Condition::of(Some(item.link.admin_up), item.link.state);
+            let before = std::mem::replace(&mut item.live.told, condition);
+            if condition.is_some_and(|now| now != Condition::Working) && before != condition {
+                let (admin_up, state) = (item.link.admin_up, item.link.state);
+                superior.link_down(admin_up, state, state_reason(Some(admin_up), state.operstate));
+            }
+            return;
+        }
         let condition = Condition::of(Some(item.link.admin_up), item.live.facts.state);
         let decision = policy.observe(now, condition);
         if !decision.set_up && decision.tell.is_none() {
             return;
         }
-        let (name, ifindex) = (Arc::clone(&item.name), item.link.ifindex);
+        let (name, ifindex) = (item.name.clone(), item.link.ifindex);
         let next_attempt = policy.next_attempt();
         if let Some((kind, message)) = decision.tell {
             self.tell(Event::of(&name, kind, message));
         }
         if decision.set_up {
-            let (handle, inbox) = (self.links.handle(), self.inbox.sender.clone());
-            tokio::spawn(async move {
-                let result = link_control::set_up(handle, ifindex).await;
-                // The agent may have ended meanwhile.
-                let _ = inbox.send(Happening::SetUp(ifindex, result));
-                if let Some(next) = next_attempt {
-                    tokio::time::sleep_until(next.into()).await;
-                    let _ = inbox.send(Happening::Look(ifindex));
-                }
-            });
+            self.set_up(ifindex, next_attempt);
         }
+    }
+
+    /// Sets a link up without waiting for it, and looks at it again when the time has come.
+    fn set_up(&self, ifindex: IfIndex, look_again: Option<Instant>) {
+        let (handle, inbox) = (self.links.handle(), self.inbox.sender.clone());
+        tokio::spawn(async move {
+            let result = link_control::set_up(handle, ifindex).await;
+            // The agent may have ended meanwhile.
+            let _ = inbox.send(Happening::SetUp(ifindex, result));
+            if let Some(next) = look_again {
+                tokio::time::sleep_until(next.into()).await;
+                let _ = inbox.send(Happening::Look(ifindex));
+            }
+        });
+    }
+
+    /// The network monitor has decided.
+    pub(super) fn set_up_as_ordered(&self) {
+        let present = self.list.items().iter().filter(|item| item.present);
+        present.for_each(|item| self.set_up(item.link.ifindex, None));
     }
 
     /// The same for an interface that may be gone.
@@ -54,7 +75,10 @@ impl Agent {
         let Some(at) = self.list.find(ifindex) else {
             return;
         };
-        let name = Arc::clone(&self.list.items()[at].name);
+        if let Upward::Superior(superior) = &mut self.upward {
+            return superior.link_set(&result);
+        }
+        let name = self.list.items()[at].name.clone();
         match result {
             Ok(()) => {}
             Err(SetUpError::Refused(why)) => {

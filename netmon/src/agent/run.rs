@@ -7,19 +7,28 @@ use super::collect::{self, Collector};
 use super::counting::{Counting, Live};
 use super::inbox::{End, Happening, Inbox};
 use super::ticker::Ticker;
-use super::watchlist::Watchlist;
+use super::upward::Upward;
+use super::watchlist::{Watched, Watchlist};
 use crate::config::Settings;
+use crate::memory;
 use crate::model::event::{Event, EventKind};
 use crate::model::link::Link;
-use crate::model::view::View;
+use crate::model::snapshot::ATTACHING;
+use crate::model::traffic::facts::Part;
+use crate::privileges;
 use crate::sinks::messages::Messages;
-use crate::sinks::output::Output;
 use crate::sources::netlink::links::{Links, News};
 
 /// The first report waits so long at most for the programs to be attached. Until they are, the
 /// kernel's own counters are shown, which are the same numbers.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// The first table waits so long: it may be the only one, and what is not attached is not in it.
+/// A thousand interfaces take half of it.
+const ALL_ATTACHED: Duration = Duration::from_secs(60);
+
+/// When so many interfaces are left after [`WARM_UP`], it is said that they are waited for.
+const SEVERAL: usize = 8;
 /// From so many interfaces on it is said that detaching takes its time.
 const MANY: usize = 50;
 
@@ -39,18 +48,14 @@ pub struct Agent {
     pub(super) counting: Counting,
     pub(super) list: Watchlist<Live>,
     pub(super) collector: Collector,
-    pub(super) view: View,
-    pub(super) events: Vec<Event>,
+    pub(super) upward: Upward,
     pub(super) messages: Messages,
-    pub(super) output: Output,
-    pub(super) buffer: Vec<u8>,
     pub(super) inbox: Inbox,
     pub(super) recovery_denied: bool,
     /// The hook that is shown while the programs are being attached.
     pub(super) attaching: Arc<str>,
     pub(super) pending: usize,
-    /// Ticks that had something to show.
-    reports: u64,
+    settled: bool,
 }
 
 impl Agent {
@@ -62,26 +67,25 @@ impl Agent {
         existing: &[Link],
         counting: Counting,
         inbox: Inbox,
-        (messages, output): (Messages, Output),
+        (messages, upward): (Messages, Upward),
     ) -> Self {
         inbox.hear(news);
-        inbox.stop_at_failure(output.failure());
+        if let Upward::Report(report) = &upward {
+            report.failure().into_iter().for_each(|failure| inbox.stop_at_failure(failure));
+        }
         let mut agent = Self {
             settings,
             links,
             counting,
             list: Watchlist::new(),
             collector: Collector::default(),
-            view: View::default(),
-            events: Vec::new(),
+            upward,
             messages,
-            output,
-            buffer: Vec::new(),
             inbox,
             recovery_denied: false,
-            attaching: Arc::from("none yet: the programs are being attached"),
+            attaching: Arc::from(ATTACHING),
             pending: 0,
-            reports: 0,
+            settled: false,
         };
         for link in existing {
             agent.list.update(link.clone(), &agent.settings);
@@ -94,9 +98,9 @@ impl Agent {
     }
 
     /// Runs until a limit is reached or something ends it. The parts that have to be ended in
-    /// order are given back: the output and the messages. `ending` is called first; what was
+    /// order are given back: where the facts went and the messages. `ending` is called first; what was
     /// attached is detached when this returns.
-    pub async fn run(mut self, limits: Limits, ending: impl FnOnce()) -> (End, Output, Messages) {
+    pub async fn run(mut self, limits: Limits, ending: impl FnOnce()) -> (End, Upward, Messages) {
         let end = self.watch(limits).await;
         ending();
         if let End::Stopped(name) = end {
@@ -109,28 +113,34 @@ impl Agent {
                  a second Ctrl-C leaves it to the kernel"
             ));
         }
-        let Self { counting, output, messages, .. } = self;
+        let Self { counting, upward, messages, .. } = self;
         drop(counting);
-        (end, output, messages)
+        (end, upward, messages)
     }
 
     async fn watch(&mut self, limits: Limits) -> End {
         let mut limit = std::pin::pin!(passed(limits.duration));
-        let warm = tokio::time::Instant::now() + WARM_UP;
-        while self.pending > 0 {
-            let happening = tokio::select! {
-                () = tokio::time::sleep_until(warm) => break,
-                happening = self.inbox.receiver.recv() => happening,
-            };
-            if let Some(end) = self.handle(happening).await {
-                return end;
-            }
+        if let Some(end) = self.warm_up().await {
+            return end;
         }
-        let ticker = match Ticker::start(self.settings.interval) {
+        let interval = self.settings.interval;
+        let ticker = match &self.upward {
+            Upward::Report(_) => Ticker::start(interval),
+            Upward::Superior(_) => {
+                // Until the first multiple of the interval it may be an hour.
+                self.tick();
+                Ticker::in_step(interval, Duration::ZERO)
+            }
+        };
+        let ticker = match ticker {
             Ok(ticker) => ticker,
             Err(error) => return End::Clock(error),
         };
         loop {
+            if self.settle() {
+                // By what counts it now.
+                self.tick();
+            }
             tokio::select! {
                 biased;
                 () = &mut limit => return End::Limit,
@@ -144,48 +154,155 @@ impl Agent {
                     }
                 }
             }
-            if limits.reports.is_some_and(|reports| self.reports >= reports) {
+            if let Upward::Report(report) = &self.upward
+                && limits.reports.is_some_and(|reports| report.reports() >= reports)
+            {
                 return End::Limit;
             }
         }
     }
 
+    /// Waits for the programs to be attached before anything is reported.
+    async fn warm_up(&mut self) -> Option<End> {
+        let Upward::Report(report) = &self.upward else {
+            return None;
+        };
+        let (began, all) = (tokio::time::Instant::now(), report.waits_for_all());
+        let mut until = began + WARM_UP;
+        while self.pending > 0 {
+            let happening = tokio::select! {
+                () = tokio::time::sleep_until(until) => {
+                    if !all || until != began + WARM_UP {
+                        break;
+                    }
+                    // On a busy machine a few take their time, too, which needs no words.
+                    if self.pending >= SEVERAL {
+                        let left = self.pending;
+                        self.messages
+                            .warn(&format!("attaching to {left} interfaces, some 25 ms each"));
+                    }
+                    until = began + ALL_ATTACHED;
+                    continue;
+                }
+                happening = self.inbox.receiver.recv() => happening,
+            };
+            if let Some(end) = self.handle(happening).await {
+                return Some(end);
+            }
+        }
+        if all {
+            self.tell_what_a_table_lacks();
+        }
+        None
+    }
+
+    /// What is not counted would look as if it carried nothing.
+    fn tell_what_a_table_lacks(&self) {
+        if self.counting.programs.is_none() || !self.settings.traffic.wants(Part::Flows) {
+            return;
+        }
+        let without = self.list.items().iter().filter(|it| it.present && it.live.slot.is_none());
+        for Watched { name, live, .. } in without {
+            self.messages.warn(&format!("{name} is not in the tables: {}", live.facts.hook));
+        }
+    }
+
+    /// Under a network monitor, once the interface is counted or never will be: gives up what
+    /// only that needed, and tells the network monitor. `true`: that was now.
+    fn settle(&mut self) -> bool {
+        if self.settled || self.pending > 0 || !matches!(self.upward, Upward::Superior(_)) {
+            return false;
+        }
+        self.settled = true;
+        match &self.counting.programs {
+            Some(programs) => programs.attacher.settle(),
+            None => memory::give_back(),
+        }
+        privileges::drop_all_but(&privileges::of_a_worker(self.settings.recover));
+        if let Upward::Superior(superior) = &mut self.upward {
+            self.list.items().iter().for_each(|item| superior.monitoring(&item.live.facts));
+        }
+        true
+    }
+
     /// What happened between ticks; the inbox is never closed, since this holds it open.
     async fn handle(&mut self, happening: Option<Happening>) -> Option<End> {
         match happening? {
-            Happening::News(news) => self.hear(news).await,
+            Happening::News(news) => {
+                self.hear(news).await;
+                let nothing_left = self.list.items().iter().all(|item| !item.present);
+                if nothing_left && matches!(self.upward, Upward::Superior(_)) {
+                    return Some(End::Gone);
+                }
+            }
             Happening::Outcome(outcome) => self.attached(outcome),
             Happening::Look(ifindex) => self.look(ifindex),
             Happening::SetUp(ifindex, result) => self.set_up_ended(ifindex, result),
+            Happening::SetUpOrdered => self.set_up_as_ordered(),
             Happening::End(end) => return Some(end),
         }
         None
     }
 
-    /// Collects, decides, reports.
+    /// Collects, decides, reports; or hands it all upwards.
     fn tick(&mut self) {
         let tick = self.collector.collect(&mut self.counting, &mut self.list);
-        self.view.update(tick, collect::shown(&mut self.list));
+        self.tell_traffic();
+        let facts = collect::shown(&mut self.list);
+        match &mut self.upward {
+            Upward::Report(report) => report.update(tick, facts),
+            Upward::Superior(superior) => return facts.for_each(|f| superior.sample(&tick, f)),
+        }
         let now = Instant::now();
         (0..self.list.items().len()).for_each(|at| self.recover(at, now));
-        std::mem::swap(&mut self.view.events, &mut self.events);
-        self.events.clear();
-        crate::sinks::write(self.settings.format, &self.view, &mut self.buffer);
+        if let Upward::Report(report) = &mut self.upward {
+            report.write(self.settings.format);
+        }
         self.list.forget(|live| live.absence_reported);
-        self.reports += u64::from(self.view.interfaces.iter().any(|interface| interface.due));
-        if !self.buffer.is_empty() {
-            self.output.submit(&mut self.buffer);
+    }
+
+    /// Who and what the traffic is, where that was asked for.
+    fn tell_traffic(&mut self) {
+        let (Some(traffic), Upward::Report(report)) =
+            (&mut self.counting.traffic, &mut self.upward)
+        else {
+            return;
+        };
+        let items = self.list.items();
+        let slot =
+            |item: &Watched<Live>| Some((item.link.ifindex, item.live.slot?, item.live.facts.life));
+        traffic.read(items.iter().filter(|item| item.present).filter_map(slot));
+        let mut places = traffic.take_places();
+        let present = items.iter().enumerate().filter(|(_, item)| item.present);
+        places.extend(present.map(|(at, item)| (item.link.ifindex, at)));
+        places.sort_unstable();
+        let find = |ifindex| {
+            let found = places.binary_search_by_key(&ifindex, |(number, _)| *number).ok()?;
+            Some(&items[places[found].1])
+        };
+        traffic.keep_drops(|ifindex| find(ifindex).is_some());
+        let names = |ifindex| find(ifindex).map(|item| item.name.clone());
+        let options = &self.settings.traffic.options;
+        let events = report.update_traffic(traffic.facts(), names, options);
+        traffic.keep_places(places);
+        for event in events {
+            self.tell(event);
         }
     }
 
     pub(super) fn tell_of(&mut self, at: usize, kind: EventKind, message: String) {
-        let name = Arc::clone(&self.list.items()[at].name);
+        let name = self.list.items()[at].name.clone();
         self.tell(Event::of(&name, kind, message));
     }
 
     pub(super) fn tell(&mut self, event: Event) {
-        self.messages.event(&event);
-        self.events.push(event);
+        match &mut self.upward {
+            Upward::Report(report) => {
+                self.messages.event(&event);
+                report.tell(event);
+            }
+            Upward::Superior(superior) => superior.event(&event),
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! absent, if it has that one's permanent address or an alternative name; else its name.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+
+use ecow::EcoString;
 
 use crate::config::{Settings, Wanted};
 use crate::model::link::{IfIndex, Link};
@@ -15,43 +16,43 @@ const REMEMBERED: usize = 64;
 
 /// One watched interface. `T` is what the agent keeps with it.
 #[derive(Debug)]
-pub(super) struct Watched<T> {
+pub(crate) struct Watched<T> {
     /// The same for as long as netmon runs.
-    pub(super) key: u32,
+    pub(crate) key: u32,
     /// Which selector it is here for: the first key of the order.
     place: usize,
     /// Its name now, or the last one.
-    pub(super) name: Arc<str>,
+    pub(crate) name: EcoString,
     /// As it was described last. Gone when `present` is false.
-    pub(super) link: Link,
+    pub(crate) link: Link,
     /// Whether it exists.
-    pub(super) present: bool,
+    pub(crate) present: bool,
     /// Number of changes of the list when it went.
     gone_at: u64,
     /// What is wanted of it.
-    pub(super) wanted: Wanted,
+    pub(crate) wanted: Wanted,
     /// Whether it was asked for by name.
-    pub(super) named: bool,
+    pub(crate) named: bool,
     /// The agent's.
-    pub(super) live: T,
+    pub(crate) live: T,
 }
 
 /// What became of a watched interface, which is at this place in the list now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// It is new here.
     Appeared(usize),
     /// It was absent; it exists again, with another ifindex.
     Back(usize),
     /// It has another name; this was the old one.
-    Renamed(usize, Arc<str>),
+    Renamed(usize, EcoString),
     /// Something else of it may have changed.
     Altered(usize),
 }
 
 /// The list, in the report's order.
 #[derive(Debug)]
-pub(super) struct Watchlist<T> {
+pub(crate) struct Watchlist<T> {
     items: Vec<Watched<T>>,
     existing: HashSet<IfIndex>,
     next_key: u32,
@@ -61,41 +62,41 @@ pub(super) struct Watchlist<T> {
 impl<T: Default> Watchlist<T> {
     /// An empty list.
     #[must_use]
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { items: Vec::new(), existing: HashSet::new(), next_key: 0, changes: 0 }
     }
 
     /// All that are watched.
     #[must_use]
-    pub(super) fn items(&self) -> &[Watched<T>] {
+    pub(crate) fn items(&self) -> &[Watched<T>] {
         &self.items
     }
 
     /// All that are watched, to change what the agent keeps with them.
-    pub(super) fn items_mut(&mut self) -> &mut [Watched<T>] {
+    pub(crate) fn items_mut(&mut self) -> &mut [Watched<T>] {
         &mut self.items
     }
 
     /// Another number after anything of this list has changed but what the agent keeps in it.
     #[must_use]
-    pub(super) fn changes(&self) -> u64 {
+    pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
 
     /// How many interfaces there are in the namespace, watched or not.
     #[must_use]
-    pub(super) fn existing(&self) -> usize {
+    pub(crate) fn existing(&self) -> usize {
         self.existing.len()
     }
 
     /// The place of an interface that exists.
     #[must_use]
-    pub(super) fn find(&self, ifindex: IfIndex) -> Option<usize> {
+    pub(crate) fn find(&self, ifindex: IfIndex) -> Option<usize> {
         self.items.iter().position(|item| item.present && item.link.ifindex == ifindex)
     }
 
     /// Takes in the description of an interface. `None`: it is not wanted.
-    pub(super) fn update(&mut self, link: Link, settings: &Settings) -> Option<Change> {
+    pub(crate) fn update(&mut self, link: Link, settings: &Settings) -> Option<Change> {
         self.changes += 1;
         self.existing.insert(link.ifindex);
         if let Some(at) = self.find(link.ifindex) {
@@ -115,14 +116,14 @@ impl<T: Default> Watchlist<T> {
             let item = &mut self.items[at];
             item.present = true;
             item.wanted = wanted;
-            item.name = Arc::clone(&link.name);
+            item.name = link.name.clone();
             item.link = link;
             return Some(Change::Back(self.settle(at)));
         }
         let item = Watched {
             key: self.next_key,
             place,
-            name: Arc::clone(&link.name),
+            name: link.name.clone(),
             named: selection.is_named(&link),
             link,
             present: true,
@@ -136,7 +137,7 @@ impl<T: Default> Watchlist<T> {
     }
 
     /// Takes in that an interface is gone. `None`: it was not watched.
-    pub(super) fn remove(&mut self, ifindex: IfIndex) -> Option<usize> {
+    pub(crate) fn remove(&mut self, ifindex: IfIndex) -> Option<usize> {
         self.changes += 1;
         self.existing.remove(&ifindex);
         let at = self.find(ifindex)?;
@@ -147,7 +148,7 @@ impl<T: Default> Watchlist<T> {
 
     /// Forgets those that went longest ago, if many are absent: on a host of containers they never
     /// return. Those that were named are remembered, and those that are not `reported` yet.
-    pub(super) fn forget(&mut self, reported: impl Fn(&T) -> bool) {
+    pub(crate) fn forget(&mut self, reported: impl Fn(&T) -> bool) {
         let forgettable = |item: &Watched<T>| !item.present && !item.named && reported(&item.live);
         let mut gone: Vec<u64> = Vec::new();
         if self.items.len() > self.existing.len() + REMEMBERED {
@@ -179,7 +180,7 @@ impl<T: Default> Watchlist<T> {
 
     /// Those of ours that exist no more, when these do.
     #[must_use]
-    pub(super) fn missing(&self, links: &[Link]) -> Vec<IfIndex> {
+    pub(crate) fn missing(&self, links: &[Link]) -> Vec<IfIndex> {
         let now: HashSet<IfIndex> = links.iter().map(|link| link.ifindex).collect();
         self.existing.difference(&now).copied().collect()
     }
@@ -195,7 +196,7 @@ impl<T: Default> Watchlist<T> {
         if old.name == item.link.name {
             return Change::Altered(at);
         }
-        item.name = Arc::clone(&item.link.name);
+        item.name = item.link.name.clone();
         Change::Renamed(self.settle(at), old.name)
     }
 

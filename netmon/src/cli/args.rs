@@ -1,12 +1,20 @@
 //! What the command line takes.
 
+mod traffic;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Layer;
-use crate::model::options::{Format, Hook, SourceChoice, parse_duration, parse_interval};
+use crate::model::options::{
+    CompareFormat, Format, Hook, SourceChoice, parse_duration, parse_interval, parse_short_interval,
+};
+use crate::model::traffic::facts::Part;
+
+pub(super) use traffic::TopArgs;
+use traffic::{DEFAULT_LIMIT, TOP_HELP, TrafficArgs};
 
 /// Watches network interfaces at high rates: counts in the kernel, reports every second, and
 /// sets downed links up again
@@ -37,6 +45,17 @@ pub(super) enum Command {
     /// Watch interfaces and report
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
+    /// Show who and what the traffic is, live in the terminal or once for a script
+    #[command(after_help = TOP_HELP)]
+    Top(TopArgs),
+    /// Compare eBPF with sysfs on live traffic: the numbers, and what each costs
+    #[command(after_help = COMPARE_HELP)]
+    Compare(CompareArgs),
+    /// Watch one interface for a network monitor (`netmon run --workers`), or alone with --print
+    #[command(after_help = INTERFACE_MONITOR_HELP)]
+    InterfaceMonitor(InterfaceMonitorArgs),
+    /// Show the processes of the running network monitor
+    Workers(WorkersArgs),
     /// Say what this kernel and these privileges allow, and what helps
     ///
     /// Exits with 0 when packets can be counted with eBPF, with 1 when only sysfs is left.
@@ -46,6 +65,9 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Open namespaces and start interface monitors for a netmon that has no privileges
+    #[command(hide = true)]
+    Launcher,
     /// Write the man pages into a folder
     #[command(hide = true)]
     GenerateMan {
@@ -63,6 +85,60 @@ Examples:
 
 Without an interface, netmon asks how many and which; the answers may come from a pipe.
 Ctrl-C ends it and detaches everything; a second Ctrl-C leaves that to the kernel.";
+
+const INTERFACE_MONITOR_HELP: &str = "\
+Examples:
+  netmon run --workers eth0        starts one by itself
+  netmon interface-monitor eth0    waits for a network monitor, and comes back to the next one
+  netmon interface-monitor eth0 --print --lock /tmp/report.lock";
+
+const COMPARE_HELP: &str = "\
+Examples:
+  netmon compare eth0 wan0                     ten seconds of their traffic
+  netmon compare --duration 1m --format json > before.json
+  netmon compare --hook xdp eth0 --with before.json
+
+For each interface: packets and bytes by eBPF as the stack handles them (skb) and as a cable
+carries them (wire), by the kernel's own counters, and the rules that explain the difference.
+For each mode: CPU time and system calls a tick, and the time a packet spends in the programs.
+Exits with 1 when a difference stays unexplained, or nothing could be compared.";
+
+#[derive(Args, Debug)]
+pub(super) struct CompareArgs {
+    /// Interfaces or shell patterns; without, every one
+    #[arg(value_name = "INTERFACE|PATTERN")]
+    pub(super) interfaces: Vec<String>,
+
+    /// Leave these out (may be given more than once)
+    #[arg(short = 'x', long, value_name = "INTERFACE|PATTERN")]
+    pub(super) exclude: Vec<String>,
+
+    /// How long; a closer look at what it costs follows, a fifth of it but three ticks at least
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(super) duration: Duration,
+
+    /// Between ticks, from 100ms to 10s
+    #[arg(
+        short,
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        value_parser = parse_short_interval
+    )]
+    pub(super) interval: Duration,
+
+    /// Where eBPF counts
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) hook: Hook,
+
+    /// How the result is written
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) format: CompareFormat,
+
+    /// Compare also with an earlier result, written with --format json
+    #[arg(long, value_name = "FILE")]
+    pub(super) with: Option<PathBuf>,
+}
 
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
@@ -114,9 +190,134 @@ pub(super) struct RunArgs {
     /// Read settings from a TOML file; flags win over it
     #[arg(short, long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// Tell in JSON also who and what the traffic is, or only parts of it: flows, processes, drops
+    #[arg(
+        long,
+        value_name = "PART,…",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        value_delimiter = ',',
+        default_missing_values = ["flows", "processes", "drops"],
+        conflicts_with_all = ["workers", "all_netns"]
+    )]
+    traffic: Option<Vec<Part>>,
+
+    /// At most so many flows, processes and drops in a JSON line, the busiest first
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, requires = "traffic")]
+    pub(super) limit: usize,
+
+    #[command(flatten)]
+    judging: TrafficArgs,
+
+    /// A process for each interface, told what to do over a Unix socket. Interfaces of other
+    /// namespaces (blue/eth0, '*/eth*', /proc/PID/ns/net/eth0, container:ID/eth0) are watched so
+    /// in any case
+    #[arg(long)]
+    pub(super) workers: bool,
+
+    /// What is asked for is meant in every network namespace of /run/netns, too
+    #[arg(long)]
+    pub(super) all_netns: bool,
+
+    /// Where the processes connect to [default: netmon/netmon.sock in /run for root, else in $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct InterfaceMonitorArgs {
+    /// The interface
+    pub(super) interface: String,
+
+    /// Where the network monitor listens
+    /// [default: netmon/netmon.sock in /run for root, else in $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH", conflicts_with = "print")]
+    pub(super) socket: Option<PathBuf>,
+
+    /// Report for itself, without a network monitor
+    #[arg(long)]
+    pub(super) print: bool,
+
+    /// Hold this file's lock while a report is written: several processes that share a terminal
+    /// or a file tear none of their reports apart
+    #[arg(long, value_name = "FILE", requires = "print")]
+    pub(super) lock: Option<PathBuf>,
+
+    /// Where packets and bytes come from [default: auto]
+    #[arg(short, long, value_enum, requires = "print")]
+    source: Option<SourceChoice>,
+
+    /// Where to count [default: auto]
+    #[arg(long, value_enum, requires = "print")]
+    hook: Option<Hook>,
+
+    /// Between reports, from 100ms to 1h [default: 1s]
+    #[arg(short, long, value_name = "TIME", value_parser = parse_interval, requires = "print")]
+    interval: Option<Duration>,
+
+    /// End after so many reports
+    #[arg(short = 'n', long, value_name = "N", requires = "print")]
+    count: Option<u64>,
+
+    /// How the report is written [default: text]
+    #[arg(short, long, value_enum, requires = "print")]
+    format: Option<Format>,
+
+    /// Leave a downed link down
+    #[arg(long, requires = "print")]
+    no_recover: bool,
+
+    /// The network monitor has started it
+    #[arg(long, hide = true, requires = "socket")]
+    pub(super) launched: bool,
+}
+
+impl InterfaceMonitorArgs {
+    /// The main job, for this one interface.
+    pub(super) fn as_run(&self) -> RunArgs {
+        RunArgs {
+            interfaces: vec![self.interface.clone()],
+            all: false,
+            exclude: Vec::new(),
+            source: self.source,
+            hook: self.hook,
+            interval: self.interval,
+            count: self.count,
+            duration: None,
+            format: self.format,
+            no_recover: self.no_recover,
+            wait: false,
+            config: None,
+            workers: false,
+            all_netns: false,
+            socket: None,
+            traffic: None,
+            limit: DEFAULT_LIMIT,
+            judging: TrafficArgs::default(),
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct WorkersArgs {
+    /// Where the network monitor listens
+    /// [default: netmon/netmon.sock in /run for root, else in $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+
+    /// How the list is written
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) format: CompareFormat,
 }
 
 impl RunArgs {
+    /// Whether the flags ask who and what the traffic is.
+    pub(super) const fn asks_for_traffic(&self) -> bool {
+        self.traffic.is_some()
+    }
+
     /// What the flags say of the settings; what they do not say is left to the file.
     pub(super) fn layer(&self) -> Layer {
         Layer {
@@ -129,6 +330,7 @@ impl RunArgs {
             format: self.format,
             recover: self.no_recover.then_some(false),
             wait: self.wait.then_some(true),
+            traffic: self.judging.layer(self.traffic.clone()),
             interface: Vec::new(),
         }
     }

@@ -1,5 +1,5 @@
 //! `netmon doctor`: tries what the main job needs, for real and without leaving anything, and
-//! says for each 'no' what helps. Only loopback is attached to, for an instant.
+//! says for each 'no' what helps. Only loopback and tracepoints are attached to, for an instant.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,6 +13,8 @@ use crate::agent::own_sysfs;
 use crate::model::link::{IfIndex, Link};
 use crate::model::natural;
 use crate::model::options::Hook;
+use crate::model::traffic::facts::{Missing, Part};
+use crate::model::traffic::options::FlowOptions;
 use crate::privileges;
 use crate::sources::ebpf::attach::{self, has_tcx};
 use crate::sources::ebpf::errors::{EbpfUnavailable, privileges_help};
@@ -20,6 +22,7 @@ use crate::sources::ebpf::object::{self, Loaded, ProgramLog};
 use crate::sources::netlink::links::Links;
 use crate::sources::netlink::stats::StatsReader;
 use crate::sources::netlink::xdp_features;
+use crate::sources::trace::{TraceOptions, Tracer};
 
 const LOOPBACK: IfIndex = IfIndex(1);
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -63,7 +66,8 @@ pub(super) fn doctor() -> Result<ExitCode, Failure> {
     let mut findings = vec![kernel(), capabilities(), btf(), jit()];
     let (programs, hook) = programs_and_hook();
     let usable = programs.good == Some(true) && hook.good == Some(true);
-    findings.extend([programs, hook, counters(), sysfs(own_sysfs.is_some())]);
+    findings.extend([programs, hook, counters(), sysfs(own_sysfs.is_some()), flows()]);
+    findings.extend(processes_and_drops());
     let text = render(&findings, &existing, usable);
     if let Err(error) = std::io::stdout().write_all(text.as_bytes())
         && error.kind() != std::io::ErrorKind::BrokenPipe
@@ -128,7 +132,8 @@ fn capabilities() -> Finding {
         return Finding::no("capabilities", found, privileges_help());
     }
     if !privileges::has(Capability::CAP_PERFMON) {
-        let found = "CAP_BPF, CAP_NET_ADMIN (without CAP_PERFMON the programs run a little slower)";
+        let found = "CAP_BPF, CAP_NET_ADMIN (CAP_PERFMON is for flows, processes and drops; \
+                     without it the programs run a little slower)";
         return Finding::yes("capabilities", found);
     }
     Finding::yes("capabilities", "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON")
@@ -161,13 +166,14 @@ fn jit() -> Finding {
 
 /// Loads the programs, and attaches them to loopback for an instant.
 fn programs_and_hook() -> (Finding, Finding) {
-    let loaded = object::load(object::slots_for(0), ProgramLog::Off, false);
+    let loaded = object::load(object::slots_for(0), ProgramLog::Off, false, None);
     let Loaded { mut programs, .. } = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
             let programs = match error {
-                EbpfUnavailable::Privileges { operation, error } => {
-                    let help = "the capabilities above";
+                EbpfUnavailable::Privileges { operation, error, needs } => {
+                    // Also those of which it is said above that it would work without.
+                    let help = format!("needs {needs}: {}", privileges_help());
                     Finding::no("eBPF programs", format!("{operation}: {error}"), help)
                 }
                 error @ EbpfUnavailable::Kernel { .. } => {
@@ -193,6 +199,37 @@ fn programs_and_hook() -> (Finding, Finding) {
         }
     };
     (Finding::yes("eBPF programs", "loaded"), hook)
+}
+
+/// Loads the programs that tell flows apart.
+fn flows() -> Finding {
+    const FLOWS: &str = "flows";
+    let options = FlowOptions { capacity: 1, ..FlowOptions::default() };
+    match object::load(object::slots_for(0), ProgramLog::Off, false, Some(&options)) {
+        Ok(_) => Finding::yes(FLOWS, "the programs that tell them apart are loaded"),
+        Err(error) => missing(FLOWS, &error.to_string()),
+    }
+}
+
+/// Attaches the programs of the tracepoints for an instant.
+fn processes_and_drops() -> [Finding; 2] {
+    let (tracer, all) = Tracer::start(&TraceOptions::default());
+    [(Part::Processes, "traffic by process"), (Part::Drops, "dropped packets by reason")].map(
+        |(part, what)| match all.iter().find(|missing| missing.part == part) {
+            Some(Missing { why, .. }) => missing(part.name(), why),
+            None if part == Part::Processes && !tracer.sees_splice() => {
+                Finding::yes(part.name(), format!("{what} (without splice out of a socket)"))
+            }
+            None => Finding::yes(part.name(), what),
+        },
+    )
+}
+
+/// A part that the main job works without.
+fn missing(part: &'static str, why: &str) -> Finding {
+    let (found, needs) = why.split_once("; needs ").unwrap_or((why, ""));
+    let help = (!needs.is_empty()).then(|| format!("needs {needs}"));
+    Finding { what: part, good: None, found: found.to_owned(), help }
 }
 
 fn counters() -> Finding {

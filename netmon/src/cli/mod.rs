@@ -11,12 +11,20 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+mod alone;
 mod args;
+mod compare;
 mod doctor;
 mod generate;
-mod prompt;
+mod interface_monitor;
+mod launcher;
+mod network_monitor;
+mod places;
+pub(crate) mod prompt;
 mod run;
 mod signals;
+mod top;
+mod workers;
 
 use crate::privileges;
 use crate::sinks::messages::Lines;
@@ -55,6 +63,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USE));
         }
     };
+    if matches!(cli.command, Command::Launcher) {
+        return launcher::launcher();
+    }
     // The thread that writes stderr has no business with privileges.
     let lines = match Lines::start(std::io::stderr(), || privileges::drop_all_but(&[])) {
         Ok(lines) => lines,
@@ -66,6 +77,13 @@ pub fn main() -> ExitCode {
     start_log(cli.verbose, cli.quiet, lines.clone());
     let result = match cli.command {
         Command::Run(args) => run::run(&args, cli.quiet, cli.verbose, lines.clone()),
+        Command::Top(args) => top::top(&args, cli.quiet, cli.verbose, lines.clone()),
+        Command::InterfaceMonitor(args) => {
+            interface_monitor::run(&args, cli.quiet, cli.verbose, lines.clone())
+        }
+        Command::Workers(args) => workers::workers(&args),
+        Command::Compare(args) => compare::compare(&args, cli.quiet, lines.clone()),
+        Command::Launcher => Ok(launcher::launcher()),
         Command::Doctor => doctor::doctor(),
         Command::Completions { shell } => generate::completions(shell),
         Command::GenerateMan { dir } => generate::man(&dir),

@@ -7,7 +7,7 @@ const MOST: usize = 4096;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PromptError {
+pub(crate) enum PromptError {
     /// The input ended.
     #[error(
         "the answers ended before every interface was named; \
@@ -25,7 +25,7 @@ pub(super) enum PromptError {
 /// Asks for the number of interfaces, then for each of them. `check` says what is wrong with a
 /// name. Where `interactive`, a wrong answer is explained and asked for again; else it is an
 /// error.
-pub(super) fn ask(
+pub(crate) fn ask(
     answers: &mut impl BufRead,
     questions: &mut impl Write,
     interactive: bool,

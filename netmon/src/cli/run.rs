@@ -3,29 +3,32 @@
 use std::fs::File;
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
-use tokio::runtime::Runtime;
 
 use super::Failure;
-use super::args::RunArgs;
+use super::alone::{Start, program_log, tell_of_the_selection};
+use super::args::{InterfaceMonitorArgs, RunArgs};
+use super::network_monitor::{self, Asked};
+use super::places::Places;
 use super::prompt::{self, PromptError};
-use super::signals::{self, Signals};
-use crate::agent::{Agent, Counting, End, Inbox, Limits, own_sysfs};
+use super::signals::Signals;
+use crate::agent::{Limits, Sink};
 use crate::config::{Layer, Settings};
 use crate::model::link::Link;
+use crate::model::options::Format;
 use crate::model::select::{self, SelectError, Selection, Selector};
+use crate::model::traffic::selection as traffic;
 use crate::privileges;
 use crate::sinks;
 use crate::sinks::messages::{Lines, Messages, Verbosity};
-use crate::sinks::output::Output;
-use crate::sources::ebpf::object::ProgramLog;
+use crate::sinks::output::{Locked, Output};
 use crate::sources::netlink::links::Links;
-
-/// How long the end waits for stdout to take the last report.
-const LAST_REPORT: Duration = Duration::from_secs(2);
+use crate::sources::services;
+use crate::workers::namespace;
 
 pub(super) fn run(
     args: &RunArgs,
@@ -33,97 +36,119 @@ pub(super) fn run(
     verbose: u8,
     lines: Lines,
 ) -> Result<ExitCode, Failure> {
-    let file = match &args.config {
+    run_with(args, quiet, verbose, lines, Sharing::default())
+}
+
+/// The same, with a stdout that others may write to as well.
+pub(super) fn run_with(
+    args: &RunArgs,
+    quiet: bool,
+    verbose: u8,
+    lines: Lines,
+    sharing: Sharing,
+) -> Result<ExitCode, Failure> {
+    let mut file = match &args.config {
         Some(path) => Layer::read(path).map_err(Failure::usage)?,
         None => Layer::default(),
     };
-    let mut settings = Layer::settings(args.layer(), file).map_err(Failure::usage)?;
+    let mut flags = args.layer();
+    let mut places = Places::take_out(&mut flags, &mut file)?;
+    let mut settings = Layer::settings(flags, file).map_err(Failure::usage)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::other)?;
+    check_traffic(&mut settings, args.asks_for_traffic(), &places)?;
     let entered = runtime.enter();
     let (links, news) = Links::connect().map_err(Failure::other)?;
     let existing = runtime.block_on(links.list()).map_err(Failure::other)?;
-    choose(&mut settings, &existing)?;
+    choose(&mut settings, &mut places, &existing)?;
+    if args.all_netns {
+        places.everywhere(&settings.selection);
+    }
     // From the first line that is shown Ctrl-C ends in order; at the questions it just ends.
-    let mut signals = Signals::new().map_err(Failure::other)?;
+    let signals = Signals::new().map_err(Failure::other)?;
     privileges::raise_open_files();
-    let inbox = Inbox::default();
-    inbox.stop_at(async move { signals.first().await });
-
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let messages = Messages::new(verbosity, lines);
-    for doubled in settings.selection.deduplicate() {
-        messages.say(&format!("'{doubled}' was named more than once; it is watched once"));
-    }
-    for idle in
-        settings.selection.excluded.iter().filter(|s| !existing.iter().any(|l| s.matches(l)))
-    {
-        messages.say(&format!("--exclude '{idle}' matches nothing now"));
-    }
-    for missing in settings.selection.missing(&existing) {
-        messages.say(&format!("waiting for '{missing}'"));
-    }
-    let log = match (quiet, verbose) {
-        (true, _) => ProgramLog::Off,
-        (false, 0) => ProgramLog::Warnings,
-        (false, _) => ProgramLog::Debug,
-    };
-    let sysfs = runtime.block_on(own_sysfs(&links)).map_err(Failure::other)?;
-    let counting = Counting::start(&settings, &existing, log, sysfs, &inbox, || {
-        privileges::drop_all_but(&privileges::WHILE_RUNNING);
-    })
-    .map_err(Failure::other)?;
-    if let Some(why) = counting.unavailable() {
-        messages.warn(&format!("counting without eBPF: {why}"));
-    }
-    if counting.sysfs_is_foreign() {
-        messages.warn(
-            "/sys/class/net shows another network namespace: netlink tells the state of links; \
-             `ip netns exec` enters a namespace with a sysfs of its own",
-        );
-    }
+    tell_of_the_selection(&mut settings.selection, &existing, &messages);
     let stdout = stdout().context("cannot use stdout").map_err(Failure::Other)?;
-    let output = Output::to_file(stdout, sinks::header(settings.format)).map_err(Failure::other)?;
+    let header = sinks::header(settings.format);
+    let output = sharing.output(stdout, header).map_err(Failure::other)?;
     let limits = Limits { reports: args.count, duration: args.duration };
     let sinks = (messages, output);
-    let agent = Agent::new(settings, (links, news), &existing, counting, inbox, sinks);
-    drop((entered, existing));
-    watch(&runtime, agent, limits)
+    drop(entered);
+    if args.workers || args.all_netns || !places.wanted.is_empty() {
+        let Places { wanted: elsewhere, excluded: elsewhere_excluded } = places;
+        let (socket, log) = (args.socket.clone(), verbose > 0);
+        let asked = Asked { settings, elsewhere, elsewhere_excluded, socket, limits, log };
+        return network_monitor::start(asked, &runtime, (links, news), &existing, signals, sinks);
+    }
+    let log = program_log(quiet, verbose);
+    let (messages, output) = sinks;
+    let start = Start { settings, links: (links, news), existing, signals, messages, limits, log };
+    let selection = traffic::Selection { limit: Some(args.limit), ..Default::default() };
+    start.watch(&runtime, |_, _| {
+        Ok(Sink::lines(output, selection, services::read(Path::new("/etc"))))
+    })
 }
 
-fn watch(runtime: &Runtime, agent: Agent, limits: Limits) -> Result<ExitCode, Failure> {
-    let (end, output, messages) = runtime.block_on(agent.run(limits, signals::restore));
-    let ended = output.finish(LAST_REPORT);
-    if ended.skipped > 0 {
-        let (skipped, what) = (ended.skipped, "reports were not written: stdout was blocked");
-        messages.warn(&format!("{skipped} {what}"));
+/// Who and what the traffic is, is told in JSON, and of this namespace. What the flags ask for is
+/// then wrong, and what the file does is left out.
+fn check_traffic(settings: &mut Settings, flag: bool, places: &Places) -> Result<(), Failure> {
+    let wrong = if settings.traffic.parts.is_empty() {
+        return Ok(());
+    } else if settings.format != Format::Json {
+        "--traffic is told in JSON: add --format json, or use `netmon top`"
+    } else if !places.wanted.is_empty() {
+        "--traffic tells of this network namespace only: leave the others' interfaces out, or \
+         start netmon there (`ip netns exec NAME netmon …`)"
+    } else {
+        return Ok(());
+    };
+    settings.traffic.parts.clear();
+    if flag { Err(Failure::Use(anyhow::anyhow!(wrong))) } else { Ok(()) }
+}
+
+/// How stdout is shared with others.
+#[derive(Default)]
+pub(super) struct Sharing {
+    lock: Option<File>,
+}
+
+impl Sharing {
+    /// What an interface monitor that prints was asked for.
+    ///
+    /// # Errors
+    /// When the lock file cannot be had.
+    pub(super) fn of(args: &InterfaceMonitorArgs) -> Result<Self, Failure> {
+        let open = |path: &PathBuf| {
+            File::options().create(true).append(true).mode(0o600).open(path).with_context(|| {
+                format!("cannot use the lock file {}; choose another with --lock", path.display())
+            })
+        };
+        Ok(Self { lock: args.lock.as_ref().map(open).transpose().map_err(Failure::Other)? })
     }
-    match end {
-        End::Limit | End::Stopped(_) => Ok(ExitCode::SUCCESS),
-        End::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            Ok(ExitCode::SUCCESS)
+
+    fn output(self, stdout: File, header: &str) -> std::io::Result<Output> {
+        // The thread that writes stdout has no business with privileges.
+        let first = || privileges::drop_all_but(&[]);
+        match self.lock {
+            None => Output::to_file(stdout, header, first),
+            Some(lock) => Output::start(Locked::new(stdout, lock), header, first),
         }
-        End::Output(error) => {
-            Err(Failure::Other(anyhow::Error::new(error).context("cannot write the report")))
-        }
-        End::Clock(error) => {
-            Err(Failure::Other(anyhow::Error::new(error).context("cannot use a timer")))
-        }
-        End::NoNews => Err(Failure::Other(anyhow::anyhow!("the netlink connection has ended"))),
     }
 }
 
 /// Stdout as a file: what is written is whole lines in one piece, which the standard library's
 /// stdout would look through for line ends.
-fn stdout() -> std::io::Result<File> {
+pub(super) fn stdout() -> std::io::Result<File> {
     Ok(File::from(std::io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Asks which interfaces, if none was named, and checks those that were.
-fn choose(settings: &mut Settings, existing: &[Link]) -> Result<(), Failure> {
-    if settings.selection.wanted.is_empty() {
+fn choose(settings: &mut Settings, places: &mut Places, existing: &[Link]) -> Result<(), Failure> {
+    if settings.selection.wanted.is_empty() && places.wanted.is_empty() {
         let answers = stdin();
         let interactive = answers.is_terminal();
         if interactive {
@@ -131,9 +156,13 @@ fn choose(settings: &mut Settings, existing: &[Link]) -> Result<(), Failure> {
             let _ = writeln!(stderr(), "There are: {}", select::names(existing).join(", "));
         }
         let wait = settings.wait;
-        settings.selection.wanted = ask(&mut answers.lock(), interactive, wait, existing)?;
+        let mut names = ask(&mut answers.lock(), interactive, wait, existing)?;
+        places.add(&mut names)?;
+        let selectors = names.iter().map(|name| Selector::parse(name).map_err(Failure::usage));
+        settings.selection.wanted = selectors.collect::<Result<_, _>>()?;
     }
-    if settings.wait {
+    // Namespaces come and go, and so do the interfaces in them: those are waited for.
+    if settings.wait || settings.selection.wanted.is_empty() {
         return Ok(());
     }
     settings.selection.check(existing).map_err(|error| match error {
@@ -150,8 +179,11 @@ fn ask(
     interactive: bool,
     wait: bool,
     existing: &[Link],
-) -> Result<Vec<Selector>, Failure> {
+) -> Result<Vec<String>, Failure> {
     let check = |name: &str| {
+        if namespace::parse(name).map_err(|error| error.to_string())?.is_some() {
+            return Ok(());
+        }
         let selector = Selector::parse(name).map_err(|error| error.to_string())?;
         if wait {
             return Ok(());
@@ -159,10 +191,8 @@ fn ask(
         let selection = Selection { wanted: vec![selector], excluded: Vec::new() };
         selection.check(existing).map_err(|error| error.to_string())
     };
-    let names =
-        prompt::ask(answers, &mut stderr(), interactive, check).map_err(|error| match error {
-            PromptError::Stream(_) => Failure::other(error),
-            PromptError::Ended | PromptError::Wrong(_) => Failure::usage(error),
-        })?;
-    names.iter().map(|name| Selector::parse(name).map_err(Failure::usage)).collect()
+    prompt::ask(answers, &mut stderr(), interactive, check).map_err(|error| match error {
+        PromptError::Stream(_) => Failure::other(error),
+        PromptError::Ended | PromptError::Wrong(_) => Failure::usage(error),
+    })
 }

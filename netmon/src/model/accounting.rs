@@ -9,7 +9,7 @@ use netmon_common::Counters;
 use super::link::Link;
 
 /// Packets and bytes of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Traffic {
     /// Number of packets.
     pub packets: u64,
@@ -39,7 +39,8 @@ impl Traffic {
 }
 
 /// What one packet is for the device's counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// What the stack handles; a super-packet is one.
     Skb,
@@ -48,7 +49,7 @@ pub enum Unit {
 }
 
 /// How a device counts one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rule {
     /// Which count.
     pub unit: Unit,
@@ -78,7 +79,7 @@ impl Rule {
 }
 
 /// The rules of both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rules {
     /// Received.
     pub rx: Rule,

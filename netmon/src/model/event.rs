@@ -1,10 +1,11 @@
 //! Something that happened to an interface, for people and for JSON.
 
 use std::fmt;
-use std::sync::Arc;
+
+use ecow::EcoString;
 
 /// What kind of thing happened. The names are stable: JSON shows them in snake case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// It is now known what counts the interface.
@@ -27,6 +28,8 @@ pub enum EventKind {
     Down,
     /// It is up but has no carrier: nothing that software can set.
     NoCarrier,
+    /// A program talks to the network for the first time since the start.
+    NewProgram,
     /// Something that netmon itself could not do.
     Warning,
 }
@@ -42,7 +45,12 @@ impl EventKind {
             | Self::SetUpFailed
             | Self::NoCarrier
             | Self::Warning => true,
-            Self::Counting | Self::Back | Self::Appeared | Self::Renamed | Self::Up => false,
+            Self::Counting
+            | Self::Back
+            | Self::Appeared
+            | Self::Renamed
+            | Self::Up
+            | Self::NewProgram => false,
         }
     }
 }
@@ -51,7 +59,7 @@ impl EventKind {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Event {
     /// The interface, or `None` when it concerns netmon itself.
-    pub interface: Option<Arc<str>>,
+    pub interface: Option<EcoString>,
     /// Its kind.
     pub kind: EventKind,
     /// One line for people, without the interface's name.
@@ -60,8 +68,8 @@ pub struct Event {
 
 impl Event {
     /// An event of an interface.
-    pub fn of(interface: &Arc<str>, kind: EventKind, message: impl Into<String>) -> Self {
-        Self { interface: Some(Arc::clone(interface)), kind, message: message.into() }
+    pub fn of(interface: &EcoString, kind: EventKind, message: impl Into<String>) -> Self {
+        Self { interface: Some(interface.clone()), kind, message: message.into() }
     }
 
     /// An event of netmon itself.

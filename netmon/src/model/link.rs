@@ -1,10 +1,23 @@
 //! What is known of a network interface, and how its state is read.
 
 use std::fmt;
-use std::sync::Arc;
+
+use ecow::EcoString;
 
 /// The kernel's number of an interface, unique within a network namespace while it exists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct IfIndex(pub u32);
 
 impl fmt::Display for IfIndex {
@@ -14,7 +27,8 @@ impl fmt::Display for IfIndex {
 }
 
 /// RFC 2863 operational state, as `/sys/class/net/*/operstate` spells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OperState {
     /// The driver does not tell (lo, tun, tap).
     Unknown,
@@ -70,7 +84,7 @@ impl OperState {
 }
 
 /// The three facts that tell whether an interface works. Absent facts could not be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LinkState {
     /// Operational state.
     pub operstate: Option<OperState>,
@@ -106,8 +120,9 @@ pub struct Peer {
 pub struct Link {
     /// Its number.
     pub ifindex: IfIndex,
-    /// Its name.
-    pub name: Arc<str>,
+    /// Its name, which a string of this type holds in itself: at each tick it is read, and what
+    /// lies elsewhere in memory has left the CPU's caches by then.
+    pub name: EcoString,
     /// Its other names (`ip link property`).
     pub altnames: Vec<String>,
     /// `ARPHRD_…` of linux/if_arp.h.
@@ -122,6 +137,8 @@ pub struct Link {
     pub admin_up: bool,
     /// A native XDP program is attached, whoever's.
     pub native_xdp: bool,
+    /// Any XDP program is attached.
+    pub xdp: bool,
     /// Its other end.
     pub peer: Option<Peer>,
     /// State, the same that sysfs shows.
@@ -144,6 +161,7 @@ impl Link {
             permanent_address: None,
             admin_up: true,
             native_xdp: false,
+            xdp: false,
             peer: None,
             state: LinkState::default(),
             offloads: Offloads::default(),
@@ -175,7 +193,9 @@ mod tests {
     fn words_are_the_kernels() {
         for word in ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"]
         {
-            assert_eq!(OperState::parse(word).map(OperState::as_str), Some(word));
+            let state = OperState::parse(word);
+            assert_eq!(state.map(OperState::as_str), Some(word));
+            assert_eq!(serde_json::to_value(state).unwrap(), word);
         }
         assert_eq!(OperState::parse("UP"), None);
         assert_eq!(OperState::parse(""), None);

@@ -3,9 +3,12 @@
 
 pub mod accounting;
 pub mod event;
+pub mod human;
 pub mod link;
 pub mod natural;
 pub mod options;
 pub mod select;
+mod slot_counters;
 pub mod snapshot;
+pub mod traffic;
 pub mod view;

@@ -76,6 +76,16 @@ pub enum Format {
     Csv,
 }
 
+/// How the result of a comparison is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum CompareFormat {
+    /// Tables
+    #[default]
+    Text,
+    /// One object
+    Json,
+}
+
 /// The shortest time between reports.
 pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest time between reports.
@@ -93,6 +103,19 @@ pub fn parse_interval(text: &str) -> Result<Duration, String> {
         Ok(interval)
     } else {
         Err("the interval must be from 100ms to 1h".to_owned())
+    }
+}
+
+/// Reads the time between the ticks of a comparison.
+///
+/// # Errors
+/// In words for people.
+pub fn parse_short_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text)?;
+    if (SHORTEST_INTERVAL..=Duration::from_secs(10)).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("the interval must be from 100ms to 10s".to_owned())
     }
 }
 

@@ -1,15 +1,17 @@
 //! The raw facts of one tick, as the sources gave them. Rates and totals are the view's matter.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use ecow::EcoString;
 use netmon_common::{Counters, SlotCounters};
 
 use super::accounting::{Rules, Traffic};
 use super::link::{IfIndex, LinkState};
 
 /// The kernel's own counters of one direction. `None`: could not be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "[Option<u64>; 4]", into = "[Option<u64>; 4]")]
 pub struct DeviceCounters {
     /// `rx_packets`, `tx_packets`.
     pub packets: Option<u64>,
@@ -19,6 +21,19 @@ pub struct DeviceCounters {
     pub errors: Option<u64>,
     /// `rx_dropped`, `tx_dropped`.
     pub dropped: Option<u64>,
+}
+
+impl From<[Option<u64>; 4]> for DeviceCounters {
+    fn from([packets, bytes, errors, dropped]: [Option<u64>; 4]) -> Self {
+        Self { packets, bytes, errors, dropped }
+    }
+}
+
+impl From<DeviceCounters> for [Option<u64>; 4] {
+    fn from(counters: DeviceCounters) -> Self {
+        let DeviceCounters { packets, bytes, errors, dropped } = counters;
+        [packets, bytes, errors, dropped]
+    }
 }
 
 impl DeviceCounters {
@@ -33,7 +48,7 @@ impl DeviceCounters {
 }
 
 /// The kernel's own counters of an interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeviceStats {
     /// Received.
     pub rx: DeviceCounters,
@@ -42,11 +57,13 @@ pub struct DeviceStats {
 }
 
 /// What the programs have counted for an interface, and where that began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counted {
     /// Now.
+    #[serde(with = "super::slot_counters")]
     pub now: SlotCounters,
     /// When counting began (slots are used again, so this is not always zero).
+    #[serde(with = "super::slot_counters")]
     pub first: SlotCounters,
     /// Where the report's totals stood at a moment, and the counters at that same moment.
     pub base: Base,
@@ -55,13 +72,14 @@ pub struct Counted {
 }
 
 /// A moment at which the report's totals and the programs' counters are both known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Base {
     /// Totals, received.
     pub rx: Traffic,
     /// Totals, transmitted.
     pub tx: Traffic,
     /// The programs' counters.
+    #[serde(with = "super::slot_counters")]
     pub counters: SlotCounters,
 }
 
@@ -77,6 +95,19 @@ pub struct CountedDirection {
 }
 
 impl Counted {
+    /// Counting begins at this base.
+    #[must_use]
+    pub const fn begin(base: Base, rules: Rules) -> Self {
+        Self { now: base.counters, first: base.counters, base, rules }
+    }
+
+    /// Goes on with the totals as they are under other rules.
+    pub fn change_rules(&mut self, rules: Rules) {
+        let (rx, tx): (Traffic, Traffic) = (self.rx().total, self.tx().total);
+        self.base = Base { rx, tx, counters: self.now };
+        self.rules = rules;
+    }
+
     /// Received.
     #[must_use]
     pub fn rx(&self) -> CountedDirection {
@@ -115,7 +146,7 @@ fn direction(
 }
 
 /// What gives an interface's packets and bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The programs in the kernel.
@@ -126,15 +157,30 @@ pub enum Source {
     Sysfs,
 }
 
+/// What is said to count an interface while the programs are being attached.
+pub const ATTACHING: &str = "none yet: the programs are being attached";
+
+/// Why nothing is known of an interface that another process watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// The process is not running (yet, or any more).
+    NotRunning,
+    /// It is running, and does not answer.
+    Stale,
+}
+
 /// The facts of one interface.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct InterfaceFacts {
     /// Which of the watched interfaces; the same for as long as netmon runs.
     pub key: u32,
+    /// Another number when the counters are another device's, or begin anew: then nothing is said
+    /// of what came since the tick before.
+    pub life: u32,
     /// Its number; `None` when it does not exist now.
     pub ifindex: Option<IfIndex>,
     /// Its name now, or the last one.
-    pub name: Arc<str>,
+    pub name: EcoString,
     /// `IFF_UP`.
     pub admin_up: Option<bool>,
     /// Its state.
@@ -149,6 +195,33 @@ pub struct InterfaceFacts {
     pub counted: Option<Counted>,
     /// Whether this tick is one at which the interface is reported.
     pub due: bool,
+    /// When the counters were read; `None`: at the tick.
+    #[serde(skip)]
+    pub read_at: Option<Instant>,
+    /// `None`: the facts are known.
+    #[serde(skip)]
+    pub silence: Option<Silence>,
+}
+
+/// Nothing is known yet.
+impl Default for InterfaceFacts {
+    fn default() -> Self {
+        Self {
+            key: 0,
+            life: 0,
+            ifindex: None,
+            name: EcoString::new(),
+            admin_up: None,
+            state: LinkState::default(),
+            source: Source::Kernel,
+            hook: Arc::from(""),
+            device: DeviceStats::default(),
+            counted: None,
+            due: false,
+            read_at: None,
+            silence: None,
+        }
+    }
 }
 
 /// A tick. The facts of the interfaces go with it, in the order of the report; they stay where
@@ -161,6 +234,9 @@ pub struct Tick {
     pub at: Instant,
     /// When, for people.
     pub time: SystemTime,
+    /// How long reading the kernel's and the programs' counters took, both together: what passes
+    /// meanwhile may be in one and not in the other.
+    pub reading: Duration,
 }
 
 #[cfg(test)]

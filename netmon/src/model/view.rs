@@ -3,13 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ecow::EcoString;
+
 use super::accounting::Traffic;
 use super::event::Event;
 use super::link::{IfIndex, state_reason};
-use super::snapshot::{Counted, CountedDirection, DeviceCounters, InterfaceFacts, Source, Tick};
+use super::snapshot::{
+    Counted, CountedDirection, DeviceCounters, InterfaceFacts, Silence, Source, Tick,
+};
 
 /// The state shown for an interface that does not exist.
 pub const ABSENT: &str = "absent";
+/// The state shown for an interface whose own process is not running.
+const UNKNOWN: &str = "unknown";
+/// The state shown for an interface whose own process has not sent anything for some time.
+const STALE: &str = "stale";
 
 /// Per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,8 +48,8 @@ pub struct DirectionView {
     pub dropped: Option<u64>,
     /// Errors, from the kernel.
     pub errors: Option<u64>,
-    /// Since the last time the interface was reported; `None` at first, and when a counter
-    /// went backwards.
+    /// Since the last time the interface was reported; `None` at first, when a counter went
+    /// backwards, and when the total is taken from elsewhere than before.
     pub rate: Option<Rate>,
     /// Since counting began, as the stack handles packets.
     pub skb: Option<Traffic>,
@@ -61,10 +69,10 @@ pub struct InterfaceView {
     /// Its number; `None` when it does not exist.
     pub ifindex: Option<IfIndex>,
     /// Its name.
-    pub name: Arc<str>,
+    pub name: EcoString,
     /// Whether somebody has set it up.
     pub admin_up: Option<bool>,
-    /// `operstate`, `absent`, or `None` when it cannot be read.
+    /// `operstate`, `absent`, `stale`, or `None` when it cannot be read.
     pub state: Option<&'static str>,
     /// Why it is in that state.
     pub state_reason: &'static str,
@@ -82,6 +90,7 @@ pub struct InterfaceView {
     pub tx: DirectionView,
     /// Whether it is reported at this tick.
     pub due: bool,
+    life: u32,
     seen_at: Option<Instant>,
 }
 
@@ -94,6 +103,8 @@ pub struct View {
     pub time: SystemTime,
     /// Since the tick before.
     pub elapsed: Option<Duration>,
+    /// See [`Tick::reading`].
+    pub reading: Duration,
     /// The interfaces.
     pub interfaces: Vec<InterfaceView>,
     /// What happened since the tick before.
@@ -107,6 +118,7 @@ impl Default for View {
             tick: 0,
             time: SystemTime::UNIX_EPOCH,
             elapsed: None,
+            reading: Duration::ZERO,
             interfaces: Vec::new(),
             events: Vec::new(),
             at: None,
@@ -122,7 +134,8 @@ impl View {
         tick: Tick,
         interfaces: impl IntoIterator<Item = &'a InterfaceFacts>,
     ) {
-        let Tick { number, at, time } = tick;
+        let Tick { number, at, time, reading } = tick;
+        self.reading = reading;
         self.tick = number;
         self.time = time;
         self.elapsed = self.at.map(|before| at.saturating_duration_since(before));
@@ -146,7 +159,7 @@ impl InterfaceView {
         Self {
             key: facts.key,
             ifindex: None,
-            name: Arc::clone(&facts.name),
+            name: facts.name.clone(),
             admin_up: None,
             state: None,
             state_reason: "",
@@ -157,6 +170,7 @@ impl InterfaceView {
             rx: DirectionView::default(),
             tx: DirectionView::default(),
             due: false,
+            life: facts.life,
             seen_at: None,
         }
     }
@@ -164,6 +178,7 @@ impl InterfaceView {
     fn update(&mut self, facts: &InterfaceFacts, at: Instant) {
         let InterfaceFacts {
             key: _,
+            life,
             ifindex,
             name,
             admin_up,
@@ -173,10 +188,12 @@ impl InterfaceView {
             device,
             counted,
             due,
+            read_at,
+            silence,
         } = facts;
         self.due = *due;
-        if !Arc::ptr_eq(&self.name, name) {
-            self.name = Arc::clone(name);
+        if self.name != *name {
+            self.name.clone_from(name);
         }
         if !Arc::ptr_eq(&self.hook, hook) {
             self.hook = Arc::clone(hook);
@@ -187,6 +204,11 @@ impl InterfaceView {
             self.become_absent();
             return;
         }
+        if let Some(silence) = silence {
+            self.ifindex = *ifindex;
+            self.become_unknown(*silence);
+            return;
+        }
         self.state = state.operstate.map(super::link::OperState::as_str);
         self.state_reason = state_reason(*admin_up, state.operstate);
         self.up_count = state.carrier_up_count;
@@ -194,12 +216,14 @@ impl InterfaceView {
         if !*due {
             return;
         }
-        let same = self.ifindex == *ifindex;
+        let at = read_at.unwrap_or(at);
+        let same = self.ifindex == *ifindex && self.life == *life;
         let elapsed = self.seen_at.filter(|_| same).map(|t| at.saturating_duration_since(t));
         self.rx.update(&device.rx, counted.as_ref().map(Counted::rx), elapsed);
         self.tx.update(&device.tx, counted.as_ref().map(Counted::tx), elapsed);
         self.seen_at = Some(at);
         self.ifindex = *ifindex;
+        self.life = *life;
     }
 
     /// The last totals stay; rates are unknown.
@@ -209,6 +233,18 @@ impl InterfaceView {
         self.state_reason = "the interface was removed";
         self.seen_at = None;
         (self.rx.rate, self.tx.rate) = (None, None);
+    }
+}
+
+impl InterfaceView {
+    /// A number that is not known now is not shown as if it were.
+    fn become_unknown(&mut self, silence: Silence) {
+        (self.state, self.state_reason) = match silence {
+            Silence::NotRunning => (Some(UNKNOWN), "its interface monitor is not running"),
+            Silence::Stale => (Some(STALE), "its interface monitor does not answer"),
+        };
+        (self.up_count, self.down_count, self.seen_at) = (None, None, None);
+        (self.rx, self.tx) = (DirectionView::default(), DirectionView::default());
     }
 }
 
@@ -224,7 +260,9 @@ impl DirectionView {
             Some(CountedDirection { total, .. }) => (Some(total.packets), Some(total.bytes)),
             None => (device.packets, device.bytes),
         };
-        let rate = elapsed.and_then(|elapsed| {
+        // The kernel's own counter may differ from our total by the drift, which is no traffic.
+        let elsewhere = self.skb.is_some() && counted.is_none();
+        let rate = elapsed.filter(|_| !elsewhere).and_then(|elapsed| {
             let packets = per_second(self.packets, packets, elapsed)?;
             Some(Rate { packets, bytes: per_second(self.bytes, bytes, elapsed)? })
         });
@@ -259,110 +297,4 @@ fn per_second(before: Option<u64>, now: Option<u64>, elapsed: Duration) -> Optio
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::link::{LinkState, OperState};
-    use crate::model::snapshot::DeviceStats;
-
-    fn facts(key: u32, ifindex: Option<u32>, rx_packets: Option<u64>) -> InterfaceFacts {
-        let rx = DeviceCounters {
-            packets: rx_packets,
-            bytes: rx_packets.map(|packets| packets * 100),
-            errors: Some(0),
-            dropped: None,
-        };
-        InterfaceFacts {
-            key,
-            ifindex: ifindex.map(IfIndex),
-            name: format!("eth{key}").into(),
-            admin_up: Some(true),
-            state: LinkState {
-                operstate: Some(OperState::Up),
-                carrier_up_count: Some(1),
-                carrier_down_count: Some(0),
-            },
-            source: Source::Sysfs,
-            hook: "sysfs".into(),
-            device: DeviceStats { rx, tx: DeviceCounters::default() },
-            counted: None,
-            due: true,
-        }
-    }
-
-    struct Ticks {
-        view: View,
-        start: Instant,
-    }
-
-    impl Ticks {
-        fn new() -> Self {
-            Self { view: View::default(), start: Instant::now() }
-        }
-
-        fn at(&mut self, seconds: u64, interfaces: Vec<InterfaceFacts>) -> &View {
-            let at = self.start + Duration::from_secs(seconds);
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            self.view.update(Tick { number: seconds + 1, at, time }, &interfaces);
-            &self.view
-        }
-    }
-
-    #[test]
-    fn rates_need_two_ticks_and_no_step_back() {
-        let mut ticks = Ticks::new();
-        assert_eq!(ticks.at(0, vec![facts(0, Some(2), Some(10))]).interfaces[0].rx.rate, None);
-        let view = ticks.at(2, vec![facts(0, Some(2), Some(30))]);
-        assert_eq!(view.interfaces[0].rx.rate, Some(Rate { packets: 10.0, bytes: 1_000.0 }));
-        assert_eq!(view.interfaces[0].tx.rate, None, "absent is not zero");
-        let view = ticks.at(3, vec![facts(0, Some(2), Some(5))]);
-        assert_eq!(view.interfaces[0].rx.rate, None, "a reset gives a gap");
-        let view = ticks.at(4, vec![facts(0, Some(2), Some(6))]);
-        assert_eq!(view.interfaces[0].rx.rate.map(|rate| rate.packets), Some(1.0));
-    }
-
-    #[test]
-    fn absent_keeps_the_last_totals_and_a_new_device_gives_a_gap() {
-        let mut ticks = Ticks::new();
-        ticks.at(0, vec![facts(0, Some(2), Some(10))]);
-        let view = ticks.at(1, vec![facts(0, None, None)]);
-        assert_eq!(view.interfaces[0].state, Some(ABSENT));
-        assert_eq!(view.interfaces[0].rx.packets, Some(10));
-        let view = ticks.at(2, vec![facts(0, Some(9), Some(50))]);
-        assert_eq!(view.interfaces[0].rx.packets, Some(50));
-        assert_eq!(view.interfaces[0].rx.rate, None, "another device's counter");
-        let view = ticks.at(3, vec![facts(0, Some(10), Some(70))]);
-        assert_eq!(view.interfaces[0].rx.rate, None, "re-created between two ticks");
-    }
-
-    #[test]
-    fn order_follows_the_snapshot_and_history_the_key() {
-        let mut ticks = Ticks::new();
-        ticks.at(0, vec![facts(0, Some(2), Some(0)), facts(1, Some(3), Some(0))]);
-        let view = ticks.at(
-            1,
-            vec![
-                facts(2, Some(4), Some(9)),
-                facts(1, Some(3), Some(7)),
-                facts(0, Some(2), Some(5)),
-            ],
-        );
-        let shown: Vec<_> = view
-            .interfaces
-            .iter()
-            .map(|view| (view.key, view.rx.rate.map(|rate| rate.packets)))
-            .collect();
-        assert_eq!(shown, [(2, None), (1, Some(7.0)), (0, Some(5.0))]);
-        assert_eq!(ticks.at(2, vec![facts(1, Some(3), Some(7))]).interfaces.len(), 1);
-    }
-
-    #[test]
-    fn a_slower_interface_gets_the_rate_of_its_own_interval() {
-        let mut ticks = Ticks::new();
-        ticks.at(0, vec![facts(0, Some(2), Some(0))]);
-        let skipped = InterfaceFacts { due: false, ..facts(0, Some(2), Some(40)) };
-        let view = ticks.at(1, vec![skipped]);
-        assert_eq!(view.interfaces[0].rx.packets, Some(0));
-        let view = ticks.at(4, vec![facts(0, Some(2), Some(80))]);
-        assert_eq!(view.interfaces[0].rx.rate.map(|rate| rate.packets), Some(20.0));
-    }
-}
+mod tests;

@@ -9,15 +9,20 @@ use crate::model::event::Event;
 use crate::model::link::IfIndex;
 use crate::model::snapshot::Source;
 use crate::model::view::{DirectionView, Drift, InterfaceView, View};
+use crate::sinks::traffic::json as traffic;
 
 #[derive(Serialize)]
 struct Tick<'a> {
     time_ms: u64,
     tick: u64,
     elapsed_s: Option<f64>,
+    read_us: f64,
     #[serde(serialize_with = "due")]
     interfaces: &'a [InterfaceView],
     events: &'a [Event],
+    /// Not there without traffic, rather than `null`: most runs have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<traffic::Traffic<'a>>,
 }
 
 #[derive(Serialize)]
@@ -51,12 +56,19 @@ struct Direction<'a> {
 
 /// Adds one line.
 pub fn write(view: &View, buffer: &mut Vec<u8>) {
+    write_with(view, None, buffer);
+}
+
+/// Adds one line, with an object `traffic` where there is some.
+pub fn write_with(view: &View, traffic: Option<traffic::Traffic<'_>>, buffer: &mut Vec<u8>) {
     let tick = Tick {
         time_ms: milliseconds(view.time),
         tick: view.tick,
         elapsed_s: view.elapsed.map(|elapsed| elapsed.as_secs_f64()),
+        read_us: view.reading.as_secs_f64() * 1e6,
         interfaces: &view.interfaces,
         events: &view.events,
+        traffic,
     };
     let start = buffer.len();
     if let Err(error) = serde_json::to_writer(&mut *buffer, &tick) {
@@ -132,5 +144,20 @@ mod tests {
         let golden: serde_json::Value =
             serde_json::from_str(include_str!("golden/tick.json")).unwrap();
         assert_eq!(written, golden);
+    }
+
+    #[test]
+    fn traffic_is_one_field_more() {
+        let view = crate::model::traffic::view::TrafficView::default();
+        let (selection, names) = Default::default();
+        let traffic = traffic::Traffic::all(&view, &selection, &names);
+        let mut buffer = Vec::new();
+        write_with(&samples::view(), Some(traffic), &mut buffer);
+        let mut written: serde_json::Value = serde_json::from_slice(&buffer).unwrap();
+        let traffic = written.as_object_mut().unwrap().remove("traffic").unwrap();
+        assert_eq!(traffic["alerts"]["flows"], 0);
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("golden/tick.json")).unwrap();
+        assert_eq!(written, golden, "the rest is the same");
     }
 }

@@ -2,6 +2,7 @@
 //! not make the tick wait either. What does not fit is counted and told when there is room.
 //! Events, words about netmon itself and logs all go this way.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::output::patiently;
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 
 /// Lines that may wait.
 const QUEUE: usize = 1024;
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Which lines are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
+    /// Only what is wrong with netmon itself: for what tells of traffic and not of links.
+    Own,
     /// Only what is wrong (`-q`).
     Quiet,
     /// Also what happens.
@@ -30,6 +33,8 @@ enum Item {
     Line(Vec<u8>),
     /// Everything before it is written when this is answered.
     Flush(mpsc::Sender<()>),
+    /// Lines are kept from now on, or written again.
+    Hold(bool),
 }
 
 /// A way to the thread; clones share it. Each write is one line or more, whole.
@@ -51,11 +56,24 @@ impl Lines {
         let (items, received) = mpsc::sync_channel(QUEUE);
         thread::Builder::new().name("netmon-stderr".to_owned()).spawn(move || {
             first();
+            let mut held: Option<VecDeque<Vec<u8>>> = None;
             for item in received {
                 match item {
-                    // When nobody reads, the rest is taken and dropped, so that nobody waits.
-                    Item::Line(line) => drop(patiently(&mut to, &line)),
+                    Item::Line(line) => match &mut held {
+                        Some(held) => {
+                            held.push_back(line);
+                            held.drain(..held.len().saturating_sub(QUEUE));
+                        }
+                        // When nobody reads, the rest is taken and dropped, so that nobody waits.
+                        None => drop(patiently(&mut to, &line)),
+                    },
                     Item::Flush(done) => drop(done.send(())),
+                    Item::Hold(true) => held = Some(held.unwrap_or_default()),
+                    Item::Hold(false) => {
+                        for line in held.take().into_iter().flatten() {
+                            drop(patiently(&mut to, &line));
+                        }
+                    }
                 }
             }
         })?;
@@ -69,6 +87,18 @@ impl Lines {
             // When stderr is blocked for longer, the last lines are lost.
             let _ = wait.recv_timeout(PATIENCE);
         }
+    }
+
+    /// From now on lines are kept (the last thousand of them), because something else is on the
+    /// terminal.
+    pub fn hold(&self) {
+        // When stderr is blocked, nothing is written in any case.
+        let _ = self.items.try_send(Item::Hold(true));
+    }
+
+    /// Writes what was kept.
+    pub fn release(&self) {
+        let _ = self.items.try_send(Item::Hold(false));
     }
 
     fn send(&self, line: Vec<u8>) {
@@ -111,7 +141,12 @@ impl Messages {
 
     /// Shows an event, if its kind is wanted.
     pub fn event(&self, event: &Event) {
-        if self.verbosity == Verbosity::Normal || event.kind.is_warning() {
+        let wanted = match self.verbosity {
+            Verbosity::Own => event.kind == EventKind::Warning,
+            Verbosity::Quiet => event.kind.is_warning(),
+            Verbosity::Normal => true,
+        };
+        if wanted {
             self.lines.send(format!("{event}\n").into_bytes());
         }
     }
@@ -138,7 +173,6 @@ impl Drop for Messages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::EventKind;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -161,6 +195,7 @@ mod tests {
         let eth0 = "eth0".into();
         messages.event(&Event::of(&eth0, EventKind::Counting, "TCX in+out"));
         messages.event(&Event::of(&eth0, EventKind::SetUpFailed, "no"));
+        messages.event(&Event::own(EventKind::Warning, "told once"));
         messages.say("bye");
         messages.warn("careful");
         drop(messages);
@@ -170,10 +205,31 @@ mod tests {
 
     #[test]
     fn quiet_shows_only_what_is_wrong() {
-        assert_eq!(
-            shown(Verbosity::Normal),
-            "eth0: TCX in+out\neth0: no\nnetmon: bye\nnetmon: careful\n"
-        );
-        assert_eq!(shown(Verbosity::Quiet), "eth0: no\nnetmon: careful\n");
+        let all = "eth0: TCX in+out\neth0: no\nnetmon: told once\nnetmon: bye\nnetmon: careful\n";
+        assert_eq!(shown(Verbosity::Normal), all);
+        assert_eq!(shown(Verbosity::Quiet), "eth0: no\nnetmon: told once\nnetmon: careful\n");
+        assert_eq!(shown(Verbosity::Own), "netmon: told once\nnetmon: careful\n");
+    }
+
+    #[test]
+    fn what_is_held_comes_later() {
+        let written = Shared::default();
+        let lines = Lines::start(written.clone(), || {}).unwrap();
+        let messages = Messages::new(Verbosity::Normal, lines.clone());
+        let text = || String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        messages.say("before");
+        lines.hold();
+        for number in 0..QUEUE + 1 {
+            messages.warn(&number.to_string());
+            // No more lines wait than there is room for.
+            lines.flush();
+        }
+        assert_eq!(text(), "netmon: before\n");
+        lines.release();
+        messages.say("after");
+        drop(messages);
+        let text = text();
+        assert!(text.starts_with("netmon: before\nnetmon: 1\nnetmon: 2\n"), "the first is lost");
+        assert!(text.ends_with(&format!("netmon: {QUEUE}\nnetmon: after\n")));
     }
 }

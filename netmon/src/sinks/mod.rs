@@ -5,12 +5,15 @@
 
 use crate::model::options::Format;
 use crate::model::view::View;
+use crate::sinks::traffic::json::Traffic;
 
 pub mod csv;
 pub mod json;
 pub mod messages;
 pub mod output;
 pub mod report;
+pub mod traffic;
+pub mod tui;
 
 /// What comes before the first tick.
 #[must_use]
@@ -21,11 +24,11 @@ pub const fn header(format: Format) -> &'static str {
     }
 }
 
-/// Adds a tick to `buffer`.
-pub fn write(format: Format, view: &View, buffer: &mut Vec<u8>) {
+/// Adds a tick to `buffer`. Only JSON tells of the traffic.
+pub fn write(format: Format, view: &View, traffic: Option<Traffic<'_>>, buffer: &mut Vec<u8>) {
     match format {
         Format::Text => report::write(view, buffer),
-        Format::Json => json::write(view, buffer),
+        Format::Json => json::write_with(view, traffic, buffer),
         Format::Csv => csv::write(view, buffer),
     }
 }

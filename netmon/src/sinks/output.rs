@@ -50,13 +50,49 @@ pub struct Output {
     direct: Option<File>,
 }
 
+/// A file that others write to as well: each report is written while a lock is held (flock(2)),
+/// which goes with the process. A terminal that is blocked blocks the others, too.
+pub struct Locked {
+    file: File,
+    lock: File,
+    held: bool,
+}
+
+impl Locked {
+    /// Writes `file` while `lock` is held.
+    #[must_use]
+    pub const fn new(file: File, lock: File) -> Self {
+        Self { file, lock, held: false }
+    }
+}
+
+impl Write for Locked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.held {
+            self.lock.lock()?;
+            self.held = true;
+        }
+        self.file.write(bytes)
+    }
+
+    /// A report is over.
+    fn flush(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.held) {
+            self.lock.unlock()?;
+        }
+        Ok(())
+    }
+}
+
 /// What became of the output when it ended.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Ended {
     /// Ticks that were not written because stdout was blocked.
     pub skipped: u64,
     /// The last tick is written, too.
     pub complete: bool,
+    /// Why writing has failed, if it has.
+    pub error: Option<io::Error>,
 }
 
 impl Output {
@@ -64,24 +100,33 @@ impl Output {
     ///
     /// # Errors
     /// When the file cannot be shared with a thread, or no thread can be had.
-    pub fn to_file(file: File, header: &str) -> io::Result<Self> {
+    pub fn to_file(
+        file: File,
+        header: &str,
+        first: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let direct = Some(file.try_clone()?);
-        Ok(Self { direct, ..Self::start(file, header)? })
+        Ok(Self { direct, ..Self::start(file, header, first)? })
     }
 
-    /// Starts the thread, which writes `header` before everything else.
+    /// Starts the thread, which does `first`, and writes `header` before everything else.
     ///
     /// # Errors
     /// When no thread can be had.
-    pub fn start(to: impl Write + Send + 'static, header: &str) -> io::Result<Self> {
+    pub fn start(
+        to: impl Write + Send + 'static,
+        header: &str,
+        first: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         if !header.is_empty() {
             shared.state().waiting.push_back(header.as_bytes().to_vec());
         }
         let writer = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("netmon-stdout".to_owned())
-            .spawn(move || write_all(&writer, to))?;
+        thread::Builder::new().name("netmon-stdout".to_owned()).spawn(move || {
+            first();
+            write_all(&writer, to);
+        })?;
         Ok(Self { shared, direct: None })
     }
 
@@ -120,36 +165,40 @@ impl Output {
         let shared = Arc::clone(&self.shared);
         async move {
             loop {
-                if let Some(error) = shared.state().error.take() {
-                    return error;
+                if let Some(error) = &shared.state().error {
+                    return copy(error);
                 }
                 shared.failed.notified().await;
             }
         }
     }
 
-    /// Writes what waits, for at most `patience`, and ends the thread.
+    /// Writes what waits, for at most `patience` (`None`: for as long as it takes), and ends the
+    /// thread.
     #[must_use]
-    pub fn finish(self, patience: Duration) -> Ended {
-        let deadline = Instant::now() + patience;
+    pub fn finish(self, patience: Option<Duration>) -> Ended {
+        let deadline = patience.map(|patience| Instant::now() + patience);
         let mut state = self.shared.state();
         state.ending = true;
         self.shared.changed.notify_all();
         while (state.writing || !state.waiting.is_empty()) && state.error.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = self
-                .shared
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            let changed = &self.shared.changed;
+            state = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => break,
+                Some(left) => {
+                    changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
-        let complete = !state.writing && state.waiting.is_empty();
-        Ended { skipped: state.skipped, complete }
+        let complete = !state.writing && state.waiting.is_empty() && state.error.is_none();
+        Ended { skipped: state.skipped, complete, error: state.error.take() }
     }
+}
+
+/// The same error once more, as far as that is possible: its code, else its kind.
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// Writes everything, also where a parent has made the file non-blocking: then a full one is
@@ -230,7 +279,7 @@ mod tests {
     fn gate() -> (Output, mpsc::Receiver<Vec<u8>>, mpsc::Sender<()>) {
         let (written, seen) = mpsc::channel();
         let (allow, leave) = mpsc::channel();
-        (Output::start(Gate { written, leave }, "").unwrap(), seen, allow)
+        (Output::start(Gate { written, leave }, "", || ()).unwrap(), seen, allow)
     }
 
     #[test]
@@ -245,21 +294,21 @@ mod tests {
             assert_eq!(seen.recv().unwrap(), expected.as_bytes());
         }
         allow.send(()).unwrap();
-        let ended = output.finish(Duration::from_secs(60));
-        assert_eq!(ended, Ended { skipped: 5, complete: true });
+        let ended = output.finish(Some(Duration::from_secs(60)));
+        assert_eq!((ended.skipped, ended.complete), (5, true));
     }
 
     #[test]
     fn a_writer_that_is_a_little_late_gets_everything_after_the_header() {
         let (written, seen) = mpsc::channel();
         let (allow, leave) = mpsc::channel();
-        let mut output = Output::start(Gate { written, leave }, "header").unwrap();
+        let mut output = Output::start(Gate { written, leave }, "header", || ()).unwrap();
         (0..3).for_each(|number: usize| output.submit(&mut number.to_string().into_bytes()));
         for expected in ["header", "0", "1", "2"] {
             assert_eq!(seen.recv().unwrap(), expected.as_bytes());
             allow.send(()).unwrap();
         }
-        assert_eq!(output.finish(Duration::from_secs(60)).skipped, 0);
+        assert_eq!(output.finish(Some(Duration::from_secs(60))).skipped, 0);
     }
 
     #[test]
@@ -267,7 +316,7 @@ mod tests {
         let (mut output, seen, _allow) = gate();
         output.submit(&mut b"one".to_vec());
         assert_eq!(seen.recv().unwrap(), b"one");
-        assert!(!output.finish(Duration::from_millis(1)).complete);
+        assert!(!output.finish(Some(Duration::from_millis(1))).complete);
     }
 
     #[test]
@@ -278,12 +327,17 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let error = runtime.block_on(output.failure());
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        // At the end, too, which may come first.
+        output.submit(&mut b"two".to_vec());
+        let ended = output.finish(None);
+        let told = ended.error.map(|error| error.kind());
+        assert_eq!((ended.complete, told), (false, Some(io::ErrorKind::BrokenPipe)));
     }
 
     #[test]
     fn a_pipe_gets_everything_in_order_whether_it_has_room_or_not() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
-        let mut output = Output::to_file(File::from(writer), "header\n").unwrap();
+        let mut output = Output::to_file(File::from(writer), "header\n", || ()).unwrap();
         let mut reader = io::BufReader::new(File::from(reader));
         let mut line = String::new();
         io::BufRead::read_line(&mut reader, &mut line).unwrap();
@@ -298,14 +352,14 @@ mod tests {
             io::BufRead::read_line(&mut reader, &mut line).unwrap();
             assert_eq!(line, tick(number));
         }
-        let ended = output.finish(Duration::from_secs(60));
-        assert_eq!(ended, Ended { skipped: 0, complete: true });
+        let ended = output.finish(Some(Duration::from_secs(60)));
+        assert_eq!((ended.skipped, ended.complete), (0, true));
     }
 
     #[test]
     fn a_non_blocking_pipe_is_written_as_it_gets_room() {
         let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
-        let mut output = Output::to_file(File::from(writer), "").unwrap();
+        let mut output = Output::to_file(File::from(writer), "", || ()).unwrap();
         let tick = vec![b'x'; 100_000];
         output.submit(&mut tick.clone());
         let mut reader = File::from(reader);
@@ -316,14 +370,14 @@ mod tests {
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
         }
-        assert!(output.finish(Duration::from_secs(60)).complete);
+        assert!(output.finish(None).complete);
     }
 
     #[test]
     fn a_closed_pipe_is_told() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
         drop(reader);
-        let mut output = Output::to_file(File::from(writer), "").unwrap();
+        let mut output = Output::to_file(File::from(writer), "", || ()).unwrap();
         output.submit(&mut b"one".to_vec());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(output.failure()).kind(), io::ErrorKind::BrokenPipe);

@@ -34,6 +34,8 @@ pub fn write(view: &View, buffer: &mut Vec<u8>) {
 fn number(buffer: &mut Vec<u8>, name: &[u8], value: Option<u64>) {
     buffer.extend_from_slice(name);
     match value {
+        // Errors and drops are mostly zero, and a copy of one byte costs a call.
+        Some(digit @ 0..10) => buffer.push(b'0' + digit as u8),
         Some(value) => {
             buffer.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         }

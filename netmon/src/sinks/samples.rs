@@ -1,8 +1,8 @@
 //! A tick with everything in it, for the golden files.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ecow::EcoString;
 use netmon_common::{Counters, SlotCounters};
 
 use crate::model::accounting::{Rule, Rules, Traffic, Unit};
@@ -45,6 +45,7 @@ fn tick(number: u64) -> Vec<InterfaceFacts> {
     };
     let ebpf = InterfaceFacts {
         key: 0,
+        life: 0,
         ifindex: Some(IfIndex(2)),
         name: "eth0".into(),
         admin_up: Some(true),
@@ -57,9 +58,11 @@ fn tick(number: u64) -> Vec<InterfaceFacts> {
         },
         counted: Some(counted(number * 100)),
         due: true,
+        ..InterfaceFacts::default()
     };
     let unreadable = InterfaceFacts {
         key: 1,
+        life: 0,
         ifindex: Some(IfIndex(3)),
         name: "odd,name".into(),
         admin_up: None,
@@ -69,9 +72,11 @@ fn tick(number: u64) -> Vec<InterfaceFacts> {
         device: DeviceStats::default(),
         counted: None,
         due: true,
+        ..InterfaceFacts::default()
     };
     let gone = InterfaceFacts {
         key: 2,
+        life: 0,
         ifindex: (number < 2).then_some(IfIndex(9)),
         name: "tap0".into(),
         device: DeviceStats { rx: device(5, 500), tx: device(6, 600) },
@@ -81,6 +86,7 @@ fn tick(number: u64) -> Vec<InterfaceFacts> {
         hook: "sysfs (as asked for)".into(),
         counted: None,
         due: true,
+        ..InterfaceFacts::default()
     };
     let not_due = InterfaceFacts { key: 3, due: false, ..ebpf.clone() };
     vec![ebpf, unreadable, gone, not_due]
@@ -94,9 +100,9 @@ pub(crate) fn view() -> View {
         let at = start + Duration::from_secs(number * 2);
         let since = Duration::from_millis(1_700_000_000_000 + number * 2_000);
         let time = SystemTime::UNIX_EPOCH + since;
-        view.update(Tick { number, at, time }, &tick(number));
+        view.update(Tick { number, at, time, reading: Duration::from_micros(60) }, &tick(number));
     }
-    let tap: Arc<str> = "tap0".into();
+    let tap: EcoString = "tap0".into();
     view.events.push(Event::of(&tap, EventKind::Gone, "gone"));
     view.events.push(Event::own(EventKind::Warning, "a word about netmon itself"));
     view

@@ -2,4 +2,8 @@
 
 pub mod ebpf;
 pub mod netlink;
+pub mod process;
+pub mod resolver;
+pub mod services;
 pub mod sysfs;
+pub mod trace;

@@ -1,8 +1,11 @@
 //! Numbers that cannot be read: an absent one is `-`, never 0.
 
+use std::{thread, time::Duration};
+
 use anyhow::Result;
 use netmon_tests::{
     frame,
+    json::Tick,
     report::{Totals, names},
     sysfs::class_net,
 };
@@ -12,12 +15,16 @@ use crate::{
     common::{interrupt, json, monitor, veth},
 };
 
+/// A dump that takes longer is followed by ticks that read sysfs.
+const SLOW_DUMP: Duration = Duration::from_millis(100);
+
 pub(crate) const TESTS: &[Test] = &[
     ("counters_that_cannot_be_read_are_absent", counters_that_cannot_be_read_are_absent),
     ("all_of_sysfs_cannot_be_read", all_of_sysfs_cannot_be_read),
     ("absent_in_json_and_csv", absent_in_json_and_csv),
     ("without_sysfs_there_is_a_report", without_sysfs_there_is_a_report),
     ("ebpf_does_not_need_the_counters_files", ebpf_does_not_need_the_files),
+    ("a_held_lock_does_not_stop_the_next_ticks", a_held_lock_does_not_stop_the_next_ticks),
 ];
 
 fn counters_that_cannot_be_read_are_absent() -> Result<()> {
@@ -97,5 +104,28 @@ fn ebpf_does_not_need_the_files() -> Result<()> {
     let told = tick.interface("nt0")?;
     assert_eq!(told.totals(), namespace.sysfs_totals("nt0")?.present());
     assert_eq!(told.tx.packets, Some(20));
+    interrupt(agent).map(drop)
+}
+
+fn a_held_lock_does_not_stop_the_next_ticks() -> Result<()> {
+    let namespace = veth()?;
+    let mut sender = namespace.packet_socket("nt0")?;
+    let agent = json(&namespace, &["nt0"])?;
+    agent.says_counted("nt0", "TCX in+out")?;
+    // One dump has to wait; what comes next is read from sysfs, which waits for nobody.
+    let from = agent.stdout()?.count();
+    let held = namespace.hold_rtnl()?;
+    thread::sleep(3 * SLOW_DUMP);
+    drop(held);
+    let slow = |tick: &Tick| tick.read_us > SLOW_DUMP.as_secs_f64() * 1e6;
+    agent.wait_for_tick_from(from, "a tick that had to wait", slow)?;
+    let held = namespace.hold_rtnl()?;
+    sender.send_many(&frame::plain(frame::BROADCAST, 100), 10)?;
+    let tick = agent.fresh_tick()?;
+    assert!(held.release(), "the tick has waited for the lock");
+    let ten = Totals { tx_packets: 10, tx_bytes: 1_000, ..Totals::<u64>::default() };
+    let told = tick.interface("nt0")?;
+    assert_eq!((told.totals(), told.source.as_str()), (ten.present(), "ebpf"));
+    assert_eq!(told.tx.kernel.as_ref().map(|kernel| kernel.packets), Some(10));
     interrupt(agent).map(drop)
 }

@@ -1,6 +1,6 @@
 //! What most tests begin and end with.
 
-use std::net::Ipv4Addr;
+use std::{future::Future, net::Ipv4Addr, panic, thread};
 
 use anyhow::{Context, Result, ensure};
 use netmon_tests::{
@@ -9,7 +9,7 @@ use netmon_tests::{
     json::{Direction, Drift, Interface, Pair},
     netns::Namespace,
     report::Totals,
-    wait,
+    wait::{self, PATIENCE},
 };
 use nix::sys::signal::Signal;
 
@@ -55,6 +55,23 @@ pub(crate) fn pair() -> Result<(Namespace, Namespace)> {
     here.wait_for_state("nt0", "up")?;
     there.wait_for_state("nt0", "up")?;
     Ok((here, there))
+}
+
+/// For what of netmon is called here, and waits.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Runs what changes its thread: the mounts that it sees, or its privileges.
+pub(crate) fn on_a_thread_of_its_own<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    thread::spawn(work).join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+}
+
+/// What must come, be it late.
+pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(PATIENCE, what).await.context("waited in vain")
 }
 
 /// Waits for a tick of a JSON report measured while the link was quiet, and checks what must

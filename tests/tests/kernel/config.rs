@@ -52,7 +52,11 @@ fn it_says_what_the_flags_would() -> Result<()> {
     ensure!(finished.code == Some(0), "{finished:?}");
     let ticks = finished.ticks()?;
     assert_eq!((ticks.len(), ticks[0].names()), (3, vec!["nt0"]));
-    assert!(finished.stderr.contains("nt0: clsact in+out"), "{finished:?}");
+    let scratch = Scratch::new()?;
+    let path = scratch.write("netmon.toml", WHOLE)?;
+    let agent = netmon(&namespace, &["run", "--config", &path.to_string_lossy()]).start()?;
+    agent.says_counted("nt0", "clsact in+out")?;
+    interrupt(agent)?;
 
     let finished =
         with_config(&namespace, "all = true\ninterval = \"100ms\"\n", &["--count", "1"])?;

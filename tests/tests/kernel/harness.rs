@@ -15,6 +15,7 @@ use netmon_tests::{
     ethtool::Offload,
     foreign::{self, Way, XdpMode},
     frame, inet,
+    kernel::TCX,
     netns::Namespace,
     privileges::{Capability, Privileges},
     report::Totals,
@@ -25,7 +26,8 @@ use netmon_tests::{
 
 use crate::{
     Test,
-    common::{FAR, NEAR, pair, veth},
+    common::{FAR, NEAR, NETMON, netmon, pair, veth},
+    prompt::HOW_MANY,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -73,10 +75,10 @@ fn a_panic_inside_is_passed_on() -> Result<()> {
 
 fn processes_end_with_the_namespace() -> Result<()> {
     let namespace = Namespace::new()?;
-    let mut sleeper = AgentCommand::new(&namespace, "/bin/sleep").args(["600"]).start()?;
-    assert!(sleeper.is_running()?);
+    let mut endless = netmon(&namespace, &["run", "lo", "--source", "sysfs"]).start()?;
+    assert!(endless.is_running()?);
     drop(namespace);
-    assert_eq!(sleeper.finish()?.code, None, "ended by a signal");
+    assert_eq!(endless.finish()?.code, None, "ended by a signal");
     Ok(())
 }
 
@@ -186,18 +188,20 @@ fn tcp_goes_as_super_packets() -> Result<()> {
 
 fn foreign_programs_are_listed_and_go() -> Result<()> {
     let namespace = veth()?;
-    let tcx = namespace.foreign_tcx("nt0", Way::Ingress, foreign::TC_NEXT)?;
+    let tcx = TCX.is_here().then(|| namespace.foreign_tcx("nt0", Way::Ingress, foreign::TC_NEXT));
+    let tcx = tcx.transpose()?;
     let xdp = namespace.foreign_xdp("nt0", XdpMode::Native, foreign::XDP_PASS)?;
     namespace.add_clsact("nt0")?;
     let filter = namespace.foreign_clsact("nt0", Way::Egress, foreign::TC_PASS)?;
     let attached = namespace.attached("nt0")?;
-    assert_eq!((&attached.tcx_ingress, &attached.xdp), (&vec![tcx.program], &vec![xdp.program]));
+    let by_tcx: Vec<_> = tcx.iter().map(|foreign| foreign.program).collect();
+    assert_eq!((&attached.tcx_ingress, &attached.xdp), (&by_tcx, &vec![xdp.program]));
     assert_eq!((&attached.tcx_egress, &attached.qdiscs), (&vec![], &vec!["clsact".to_owned()]));
     let [listed] = attached.filters_egress.as_slice() else { panic!("{attached:?}") };
     assert_eq!((listed.program, listed.name.as_str()), (Some(filter.program), "not_netmons"));
-    assert_eq!(attached.programs(), [tcx.program, xdp.program, filter.program]);
+    let programs = [by_tcx, vec![xdp.program]].concat();
+    assert_eq!(attached.programs(), [programs.as_slice(), &[filter.program]].concat());
 
-    let programs = [tcx.program, xdp.program];
     drop((tcx, xdp));
     for program in programs {
         wait::until_true("the program to go", || Ok(!Object::Program(program).exists()?))?;
@@ -238,10 +242,13 @@ fn links_can_be_changed() -> Result<()> {
 fn privileges_are_taken() -> Result<()> {
     let namespace = Namespace::new()?;
     let scratch = Scratch::new()?;
-    let program = scratch.copy_program(Path::new("/bin/cat"))?;
+    let program = scratch.copy_program(Path::new(NETMON))?;
+    // While it asks which interfaces it is to watch, it has given up nothing yet.
     let status = |privileges| -> Result<String> {
-        let command = AgentCommand::new(&namespace, &program).args(["/proc/self/status"]);
-        Ok(command.privileges(privileges).finish()?.stdout)
+        let command = AgentCommand::new(&namespace, &program).args(["run"]).open_input();
+        let agent = command.privileges(privileges).start()?;
+        agent.stderr()?.wait_for_text(HOW_MANY)?;
+        Ok(fs::read_to_string(format!("/proc/{}/status", agent.pid()))?)
     };
     let effective = |status: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;

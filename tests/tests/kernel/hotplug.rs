@@ -5,6 +5,7 @@ use netmon_tests::{
     agent::Agent,
     frame,
     json::Tick,
+    kernel::said_here,
     netns::Namespace,
     report::{Block, names},
 };
@@ -32,6 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_renamed_one_is_read_from_sysfs_on", a_renamed_one_is_read_from_sysfs_on),
     ("two_that_swap_their_names", two_that_swap_their_names),
     ("what_happens_while_it_sleeps_is_made_up_for", what_happens_while_it_sleeps),
+    ("one_made_again_with_its_number_is_another", one_made_again_with_its_number),
     ("one_that_moves_away_is_gone", one_that_moves_away_is_gone),
     ("sixty_four_are_removed_at_once", sixty_four_are_removed_at_once),
     ("coming_and_going_quickly", coming_and_going_quickly),
@@ -173,7 +175,6 @@ fn renamed(arguments: &[&str]) -> Result<()> {
     namespace.send_frames("nt0", &frame::plain(frame::BROADCAST, 100), 30)?;
     agrees(&agent, &namespace, "nt0")?;
     let attached = namespace.attached("nt0")?;
-    // Up to Linux 6.2 a link had to be down for it.
     namespace.rename("nt0", "nt5")?;
     agent.wait_for_tick("the new name", |tick| tick.names() == ["nt5"])?;
     namespace.send_frames("nt5", &frame::plain(frame::BROADCAST, 100), 12)?;
@@ -251,6 +252,33 @@ fn what_happens_while_it_sleeps() -> Result<()> {
     interrupt(agent).map(drop)
 }
 
+fn one_made_again_with_its_number() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let make = || {
+        namespace.add_veth_with_index("nt0", 4711, "peer")?;
+        namespace.set_up("peer")?;
+        namespace.set_up("nt0")
+    };
+    let frame = frame::plain(frame::BROADCAST, 100);
+    make()?;
+    let agent = json(&namespace, &["nt0"])?;
+    agent.says_counted("nt0", "")?;
+    namespace.send_frames("nt0", &frame, 10)?;
+    agrees(&agent, &namespace, "nt0")?;
+    // All of it between two ticks.
+    agent.signal(Signal::SIGSTOP)?;
+    namespace.delete("nt0")?;
+    make()?;
+    namespace.send_frames("nt0", &frame, 1000)?;
+    agent.signal(Signal::SIGCONT)?;
+    let tick = agent
+        .wait_for_tick("its return", |tick| tick.events.iter().any(|event| event.kind == "back"))?;
+    let told = tick.interface("nt0")?;
+    assert_eq!(told.tx.packets, Some(1000));
+    assert_eq!((told.tx.packets_per_s, told.rx.packets_per_s), (None, None), "{told:#?}");
+    interrupt(agent).map(drop)
+}
+
 fn one_that_moves_away_is_gone() -> Result<()> {
     let (namespace, elsewhere) = (veth()?, Namespace::new()?);
     let agent = json(&namespace, &["nt0", "peer"])?;
@@ -304,16 +332,18 @@ fn coming_and_going_quickly() -> Result<()> {
     // A last time, at a pace at which it must be seen.
     waits_for(&agent, "nt0", "up")?;
     goes(&agent, "nt0", || namespace.delete("nt0"))?;
-    let before = agent.times_said(&["nt0: TCX in+out"])?;
+    let counted = said_here("nt0: TCX in+out");
+    let before = agent.times_said(&[&counted])?;
     namespace.add_veth_up("nt0", "peer")?;
     agent.stderr()?.wait_for("attached again", |lines| {
-        let said = lines.iter().filter(|line| line.starts_with("nt0: TCX in+out"));
+        let said = lines.iter().filter(|line| line.starts_with(&counted));
         (said.count() > before).then_some(())
     })?;
     namespace.send_frames("nt0", &frame::plain(frame::BROADCAST, 200), 20)?;
     let told = agrees(&agent, &namespace, "nt0")?;
     assert_eq!((told.source.as_str(), told.tx.packets), ("ebpf", Some(20)));
-    assert_eq!(namespace.attached("nt0")?.tcx_ingress.len(), 1, "once, not thirty times");
+    let attached = namespace.attached("nt0")?;
+    assert_eq!(attached.programs().len(), 2, "once, not thirty times: {attached:?}");
     interrupt(agent)?;
     is_bare(&namespace, "nt0")
 }

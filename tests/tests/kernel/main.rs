@@ -7,24 +7,35 @@ use std::{env, fmt, process::ExitCode};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use netmon_tests::kernel::{Feature, TCX};
 
 mod badinput;
 mod badluck;
 mod coexist;
 mod common;
+mod compare;
 mod config;
 mod counting;
 mod drift;
+mod drops;
 mod exactness;
+mod flows;
 mod harness;
 mod hotplug;
 mod lifecycle;
+mod load;
 mod privileges;
+mod processes;
 mod prompt;
 mod recovery;
 mod report;
 mod scale;
 mod segments;
+mod socket;
+mod top;
+mod workers;
+mod workers_launcher;
+mod workers_namespace;
 
 /// A name and what is done.
 type Test = (&'static str, fn() -> Result<()>);
@@ -39,6 +50,10 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("counting", counting::TESTS),
     ("exactness", exactness::TESTS),
     ("segments", segments::TESTS),
+    ("flows", flows::exact::TESTS),
+    ("flows", flows::table::TESTS),
+    ("flows", flows::streams::TESTS),
+    ("flows", flows::hostile::TESTS),
     ("drift", drift::TESTS),
     ("hotplug", hotplug::TESTS),
     ("recovery", recovery::TESTS),
@@ -46,8 +61,44 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("lifecycle", lifecycle::TESTS),
     ("badluck", badluck::TESTS),
     ("privileges", privileges::TESTS),
+    ("compare", compare::TESTS),
+    ("socket", socket::TESTS),
+    ("workers_namespace", workers_namespace::TESTS),
+    ("workers_launcher", workers_launcher::starting::TESTS),
+    ("workers_launcher", workers_launcher::opening::TESTS),
+    ("workers_launcher", workers_launcher::ending::TESTS),
     ("scale", scale::TESTS),
+    ("workers::report", workers::report::TESTS),
+    ("workers::namespaces", workers::namespaces::TESTS),
+    ("workers::by_hand", workers::by_hand::TESTS),
+    ("workers::recovery", workers::recovery::TESTS),
+    ("workers::deaths", workers::deaths::TESTS),
+    ("workers::stopped", workers::stopped::TESTS),
+    ("workers::peers", workers::peers::TESTS),
+    ("workers::socket", workers::socket::TESTS),
+    ("workers::privileges", workers::privileges::TESTS),
+    ("workers::end", workers::end::TESTS),
+    ("workers::many", workers::many::TESTS),
+    ("drops", drops::TESTS),
+    ("processes", processes::TESTS),
+    ("processes::ways", processes::ways::TESTS),
+    ("processes::sharing", processes::sharing::TESTS),
+    ("processes::identity", processes::identity::TESTS),
+    ("processes::owners", processes::owners::TESTS),
+    ("top::exact", top::exact::TESTS),
+    ("top::tables", top::tables::TESTS),
+    ("top::wrong", top::wrong::TESTS),
+    ("top::privileges", top::privileges::TESTS),
+    ("top::off", top::off::TESTS),
+    ("top::live", top::live::TESTS),
+    ("load", load::floods::TESTS),
+    ("load", load::streams::TESTS),
+    ("load", load::changes::TESTS),
 ];
+
+/// What tests need that older kernels lack, by a part of their names: there they are not run, and
+/// that is said. Where a kernel must do the same in another way, the test asks for that instead.
+const NEEDS: &[(&str, Feature)] = &[("tcx", TCX)];
 
 /// They mostly wait for netmon's ticks, so more of them can run than there are CPUs.
 const THREADS: usize = 8;
@@ -80,6 +131,10 @@ fn trial(subject: &str, (name, test): Test, is_ci: bool) -> Trial {
     const NEEDS_ROOT: Skip = Skip("needs root");
     let is_root = netmon_tests::privileges::is_root();
     let trial = Trial::ignorable_test(format!("{subject}::{name}"), move || {
+        if let Some(Feature { name, since: (major, minor) }) = lacking(name) {
+            let reason = format!("not on this kernel: needs {name} (Linux {major}.{minor})");
+            return Ok(Completion::ignored_with(reason));
+        }
         let result = if is_root { test() } else { Err(NEEDS_ROOT.into()) };
         outcome(result, is_ci)
     });
@@ -87,6 +142,12 @@ fn trial(subject: &str, (name, test): Test, is_ci: bool) -> Trial {
         true => trial,
         false => trial.with_kind(NEEDS_ROOT.0).with_ignored_flag(!is_ci),
     }
+}
+
+/// What a test of this name needs and this kernel lacks.
+fn lacking(name: &str) -> Option<Feature> {
+    let needs = NEEDS.iter().find(|(part, feature)| name.contains(part) && !feature.is_here());
+    needs.map(|(_, feature)| *feature)
 }
 
 fn outcome(result: Result<()>, is_ci: bool) -> Result<Completion, Failed> {

@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use netmon_tests::{
     agent::AgentCommand,
     frame,
+    kernel::{TCX, XDP_FEATURES, said_here},
     netns::Namespace,
-    privileges::{Capability, Privileges},
+    privileges::{Capability, Privileges, held},
     scratch::Scratch,
+    wait::until,
 };
+
+use nix::sys::signal::Signal;
 
 use crate::{
     Test,
@@ -26,6 +30,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("cap_sys_admin_is_not_needed", cap_sys_admin_is_not_needed),
     ("source_ebpf_does_not_fall_back", source_ebpf_does_not_fall_back),
     ("what_is_not_needed_is_given_up", what_is_not_needed_is_given_up),
+    ("who_looks_up_names_has_no_privileges", who_looks_up_names_has_no_privileges),
     ("doctor_finds_ebpf_for_root", doctor_finds_ebpf_for_root),
     ("doctor_tells_what_is_missing", doctor_tells_what_is_missing),
 ];
@@ -93,26 +98,55 @@ fn what_is_not_needed_is_given_up() -> Result<()> {
     agent.fresh_tick()?;
     let mut threads = 0;
     for thread in std::fs::read_dir(format!("/proc/{}/task", agent.pid()))? {
-        let status = std::fs::read_to_string(thread?.path().join("status"))?;
-        for set in ["CapEff:", "CapPrm:"] {
-            let line = status.lines().find_map(|line| line.strip_prefix(set)).context(set)?;
-            let capabilities = u64::from_str_radix(line.trim(), 16)?;
-            assert_eq!(capabilities & !NEEDED, 0, "{set} {capabilities:x} in {status}");
+        let [_, permitted, effective, _] = held(&thread?.path())?;
+        for capabilities in [permitted, effective] {
+            assert_eq!(capabilities & !NEEDED, 0, "{capabilities:x}");
         }
-        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
         threads += 1;
     }
     assert!(threads > 1, "the threads beside the first one");
     interrupt(agent).map(drop)
 }
 
+/// They read what strangers' name servers say.
+fn who_looks_up_names_has_no_privileges() -> Result<()> {
+    let namespace = veth()?;
+    let arguments = ["top", "nt0", "--by", "flow", "--resolve", "--format", "json"];
+    let agent = netmon(&namespace, &arguments).start()?;
+    until("threads for names without privileges", || {
+        let (mut found, mut counts) = (0, false);
+        for thread in std::fs::read_dir(format!("/proc/{}/task", agent.pid()))? {
+            let thread = thread?.path();
+            match std::fs::read_to_string(thread.join("comm"))?.trim() {
+                // They are there before they begin, with all that the first one has.
+                "netmon-names" => {
+                    found += usize::from(held(&thread).is_ok_and(|held| held == [0; 4]));
+                }
+                // By then a signal ends it in order.
+                "netmon-attach" => counts = true,
+                _ => {}
+            }
+        }
+        Ok((counts && found > 1).then_some(()))
+    })?;
+    agent.signal(Signal::SIGINT)?;
+    let finished = agent.finish()?;
+    ensure!(finished.code == Some(0), "{finished:?}");
+    Ok(())
+}
+
 fn doctor_finds_ebpf_for_root() -> Result<()> {
     let namespace = veth()?;
     let finished = netmon(&namespace, &["doctor"]).finish()?;
     ensure!(finished.code == Some(0), "{finished:?}");
-    for part in ["BTF", "TCX", "XDP", "nt0"] {
-        assert!(finished.stdout.contains(part), "no {part} in {finished:?}");
+    let hook = format!("yes  hook           {} (tried on lo)\n", said_here("TCX in+out"));
+    for part in ["yes  kernel         Linux ", "yes  BTF ", &hook, "\nNative XDP "] {
+        assert!(finished.stdout.contains(part), "no {part:?} in {finished:?}");
     }
+    let native = finished.stdout.contains("\n  nt0              yes\n");
+    assert_eq!(native, XDP_FEATURES.is_here(), "{finished:?}");
+    let says_what_is_new = finished.stdout.contains("(clsact; TCX came with 6.6)");
+    assert_eq!(says_what_is_new, !TCX.is_here(), "{finished:?}");
     is_bare(&namespace, "nt0")
 }
 

@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_wrong_answer_at_a_terminal_is_asked_again", a_wrong_answer_is_asked_again),
 ];
 
-const HOW_MANY: &str = "Please enter the number of interfaces to monitor: ";
+pub(crate) const HOW_MANY: &str = "Please enter the number of interfaces to monitor: ";
 
 fn answers_from_a_pipe() -> Result<()> {
     let namespace = veth()?;

@@ -56,7 +56,7 @@ fn a_named_one_is_set_up_from_the_start() -> Result<()> {
     agent.says(&["nt0: administratively down: set up (attempt 1)"])?;
     agent.says(&["nt0: up"])?;
     let tick = agent.wait_for_tick("the event", |tick| {
-        tick.events.iter().any(|event| event.kind == "set_up" && event.interface == "nt0")
+        tick.events.iter().any(|event| event.kind == "set_up" && event.is_of("nt0"))
     })?;
     assert!(tick.events.iter().any(|event| event.message.contains("attempt 1")), "{tick:?}");
     agent.wait_for_tick("up", |tick| tick.interface("nt0").is_ok_and(|told| told.is("up")))?;
@@ -161,7 +161,7 @@ fn what_fails_is_tried_again() -> Result<()> {
 /// How many attempts to set a link up have been told.
 fn event_attempts(agent: &Agent, link: &str) -> Result<usize> {
     let events = agent.ticks()?.into_iter().flat_map(|tick| tick.events);
-    let own = events.filter(|event| event.interface == link);
+    let own = events.filter(|event| event.is_of(link));
     Ok(own.filter(|event| event.message.contains("(attempt ")).count())
 }
 
@@ -253,9 +253,10 @@ fn unknown_is_not_down() -> Result<()> {
 
 fn dormant_is_not_down() -> Result<()> {
     let namespace = veth()?;
-    namespace.set_down("nt0")?;
+    namespace.set_down("peer")?;
+    namespace.wait_for_state("nt0", "lowerlayerdown")?;
     namespace.set_dormant("nt0")?;
-    namespace.set_up("nt0")?;
+    namespace.set_up("peer")?;
     namespace.wait_for_state("nt0", "dormant")?;
     let agent = json(&namespace, &["nt0"])?;
     let tick = agent.later_tick(TICKS)?;

@@ -5,11 +5,16 @@ use std::{collections::BTreeSet, os::unix::net::UnixDatagram};
 use anyhow::{Context, Result, ensure};
 use netmon_tests::{
     csv_report, frame,
+    kernel::said_here,
     netns::Namespace,
     report::{self, Block, names},
     scratch::Scratch,
+    wait,
 };
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::{
+    signal::Signal,
+    socket::{AddressFamily, SockFlag, SockType, socketpair},
+};
 
 use crate::{
     Test,
@@ -200,9 +205,10 @@ fn json_tells_states_and_rates() -> Result<()> {
     let agent = json(&namespace, &["nt0"])?;
     agent.says_counted("nt0", "TCX in+out")?;
     let told = agrees(&agent, &namespace, "nt0")?;
+    let hook = said_here("TCX in+out");
     assert_eq!(told.ifindex, Some(namespace.ifindex("nt0")?));
     assert_eq!((told.admin_state.as_deref(), told.state.as_deref()), (Some("up"), Some("up")));
-    assert_eq!((told.source.as_str(), told.hook.as_deref()), ("ebpf", Some("TCX in+out")));
+    assert_eq!((told.source.as_str(), told.hook.as_deref()), ("ebpf", Some(hook.as_str())));
     for direction in [&told.rx, &told.tx] {
         assert_eq!((direction.bytes_per_s, direction.packets_per_s), (Some(0.0), Some(0.0)));
     }
@@ -234,7 +240,7 @@ fn json_has_exactly_its_keys() -> Result<()> {
         value.as_object().map(|object| object.keys().cloned().collect()).unwrap_or_default()
     };
     let named = |names: &str| names.split_whitespace().map(str::to_owned).collect();
-    let expected: BTreeSet<_> = named("time_ms tick elapsed_s interfaces events");
+    let expected: BTreeSet<_> = named("time_ms tick elapsed_s read_us interfaces events");
     assert_eq!(keys(&tick), expected);
     let interface = &tick["interfaces"][0];
     let expected = named(
@@ -290,9 +296,15 @@ fn stdout_holds_only_the_report() -> Result<()> {
     namespace.set_down("nt0")?;
     for verbosity in ["-q", "-v", "-vv"] {
         // With an event, too: the link is set up.
-        let finished = monitor(&namespace, &["nt0", "--count", "3", verbosity]).finish()?;
-        assert_eq!((finished.code, finished.blocks()?.len()), (Some(0), 3), "{verbosity}");
-        let says_what_counts = finished.stderr.contains("nt0: TCX in+out");
+        let agent = monitor(&namespace, &["nt0", verbosity]).start()?;
+        wait::until_true("both programs", || Ok(namespace.attached("nt0")?.programs().len() == 2))?;
+        let seen = agent.blocks()?.len();
+        agent.wait_for_block(seen + 2, "three more", |_| true)?;
+        agent.signal(Signal::SIGTERM)?;
+        let finished = agent.finish()?;
+        assert_eq!(finished.code, Some(0), "{verbosity}");
+        assert!(finished.blocks()?.len() > 2, "{verbosity}");
+        let says_what_counts = finished.stderr.contains(&said_here("nt0: TCX in+out"));
         assert_eq!(says_what_counts, verbosity != "-q", "{verbosity}: {finished:?}");
         namespace.set_down("nt0")?;
     }
@@ -307,7 +319,7 @@ fn a_line_says_what_counts() -> Result<()> {
         ("clsact", "clsact in+out"),
         ("xdp", "XDP native in, TCX out"),
     ];
-    for (hook, expected) in hooks {
+    for (hook, expected) in hooks.map(|(hook, expected)| (hook, said_here(expected))) {
         let agent = json(&namespace, &["eth2", "eth1", "--hook", hook])?;
         for link in ["eth1", "eth2"] {
             assert_eq!(agent.says_counted(link, "")?, format!("{link}: {expected}"), "{hook}");

@@ -1,7 +1,7 @@
 //! Sixty-four interfaces, and many ticks.
 
 use anyhow::Result;
-use netmon_tests::{bpf::Object, frame, netns::Namespace};
+use netmon_tests::{bpf::Object, frame, kernel::said_here, netns::Namespace};
 
 use crate::{
     Test,
@@ -66,11 +66,11 @@ fn memory_does_not_grow_with_returns() -> Result<()> {
         agent.wait_for_tick_from(seen, "absent", |tick| {
             tick.interface("nt0").is_ok_and(|told| told.is("absent"))
         })?;
-        let said = agent.times_said(&["nt0: TCX in+out"])?;
+        let counted = said_here("nt0: TCX in+out");
+        let said = agent.times_said(&[&counted])?;
         namespace.add_veth_up("nt0", "peer")?;
         agent.stderr()?.wait_for("attached again", |lines| {
-            (lines.iter().filter(|line| line.starts_with("nt0: TCX in+out")).count() > said)
-                .then_some(())
+            (lines.iter().filter(|line| line.starts_with(&counted)).count() > said).then_some(())
         })?;
         resident.push(agent.resident_kib()?);
         objects.push(agent.bpf_objects()?.len());

@@ -2,10 +2,10 @@
 //! the kernel's target, so that nothing of std is built and no nightly is needed.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 
+use crate::apt;
 use crate::process;
 
 /// Where Debian puts programs; what rustup puts before them on `PATH` is of another version.
@@ -63,37 +63,6 @@ pub(super) fn objcopy(major: u32) -> Result<PathBuf> {
 }
 
 fn ensure_packages(packages: &[String], install: bool) -> Result<()> {
-    if packages.is_empty() {
-        return Ok(());
-    }
-    let list = packages.join(" ");
-    let sudo = if process::is_root() { "" } else { "sudo " };
-    let command = format!("{sudo}apt-get install --no-install-recommends {list}");
-    if !install {
-        bail!("missing: {list}: run `{command}`, or this with --install");
-    }
-    if process::on_path("apt-get").is_none() {
-        bail!("missing: {list}: no apt-get here to install it with: use --toolchain rustup");
-    }
-    eprintln!("xtask: installing {list}");
-    process::run(apt_get()?.arg("update").arg("--quiet=2"))?;
-    let mut apt = apt_get()?;
-    apt.args(["install", "--yes", "--quiet=2", "--no-install-recommends"]);
-    process::run(apt.args(packages))
-        .with_context(|| format!("`{command}`: where it is not packaged, use --toolchain rustup"))
-}
-
-/// apt-get that asks nothing, as root.
-fn apt_get() -> Result<Command> {
-    const QUIET: &str = "DEBIAN_FRONTEND=noninteractive";
-    let mut command = Command::new("env");
-    if !process::is_root() {
-        if process::on_path("sudo").is_none() {
-            bail!("apt-get needs root, and sudo is not installed: run this as root");
-        }
-        command = Command::new("sudo");
-        command.arg("env");
-    }
-    command.args([QUIET, "apt-get"]);
-    Ok(command)
+    let else_how = "or this with --install; where it is not packaged, use --toolchain rustup";
+    apt::ensure_packages(packages, install, else_how)
 }

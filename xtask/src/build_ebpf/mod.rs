@@ -1,8 +1,8 @@
-//! `cargo xtask build-ebpf`: the eBPF object, from its sources into `netmon-ebpf/prebuilt`.
+//! `cargo xtask build-ebpf`: the eBPF objects, from their sources into `netmon-ebpf/prebuilt`.
 //!
-//! The object is kept in the tree so that a user needs stable Rust and nothing more. Beside it
-//! lies the list of what it was built from ([`sources`]), by which `--check` tells, without any
-//! toolchain, that the object is not the sources' own any more.
+//! The objects are kept in the tree so that a user needs stable Rust and nothing more. Beside them
+//! lies the list of what they were built from ([`sources`]), by which `--check` tells, without any
+//! toolchain, that the objects are not the sources' own any more.
 //!
 //! The same sources and toolchain give the same bytes in any folder: paths are remapped, so is
 //! what cargo derives from them ([`wrapper`]), debug sections are taken out (BTF stays), and
@@ -28,10 +28,11 @@ use sources::Sources;
 pub(crate) use toolchain::{Choice, Toolchain};
 pub(crate) use wrapper::become_rustc;
 
-/// Where the object is kept, in the checkout.
+/// Where the objects are kept, in the checkout.
 const PREBUILT: &str = "netmon-ebpf/prebuilt";
-/// The object's file name.
-pub(crate) const OBJECT: &str = "netmon.bpf.o";
+/// The programs of `netmon-ebpf` (its binaries) and the file that each becomes.
+pub(crate) const OBJECTS: [(&str, &str); 3] =
+    [("netmon", "netmon.bpf.o"), ("trace", "trace.bpf.o"), ("traffic", "traffic.bpf.o")];
 const MANIFEST: &str = "netmon-ebpf/Cargo.toml";
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
@@ -39,10 +40,10 @@ pub(crate) const TARGET: &str = "bpfel-unknown-none";
 /// differs by architecture, so all hosts build for the same one.
 const FLAGS: [&str; 3] = ["-Cdebuginfo=2", "-Clink-arg=--btf", "--cfg=bpf_target_arch=\"x86_64\""];
 
-/// Build the eBPF object from source and keep it in netmon-ebpf/prebuilt.
+/// Build the eBPF objects from source and keep them in netmon-ebpf/prebuilt.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only tell whether the kept object is the sources' own; needs no toolchain.
+    /// Only tell whether the kept objects are the sources' own; needs no toolchain.
     #[arg(long, conflicts_with_all = ["install", "out"])]
     check: bool,
     /// Install what the build needs and is missing: packages with apt-get, bpf-linker with cargo.
@@ -51,13 +52,13 @@ pub(crate) struct Args {
     /// What builds it.
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     toolchain: Choice,
-    /// Put the object and its list of sources here, and leave the kept one alone.
+    /// Put the objects and their list of sources here, and leave the kept ones alone.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let kept = kept_object(workspace);
+    let kept = kept_objects(workspace);
     if args.check {
         check(workspace)?;
         println!("{}: built from these sources", workspace.display(&kept));
@@ -67,54 +68,61 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     eprintln!("xtask: building with {toolchain}");
     let out = match &args.out {
         Some(dir) => env::current_dir()?.join(dir),
-        None => workspace.path(PREBUILT),
+        None => kept,
     };
-    let before = fs::read(out.join(OBJECT)).ok();
+    let before = OBJECTS.map(|(_, file)| fs::read(out.join(file)).ok());
     build(workspace, &toolchain, &out)?;
-    let object = fs::read(out.join(OBJECT))?;
-    let news = match before {
-        None => "new",
-        Some(before) if before == object => "the same as before",
-        Some(_) => "changed",
-    };
-    let path = workspace.display(&out.join(OBJECT));
-    println!("{path}: {} bytes, {news}", object.len());
+    for ((_, file), before) in OBJECTS.into_iter().zip(before) {
+        let path = out.join(file);
+        let object = fs::read(&path)?;
+        let news = match before {
+            None => "new",
+            Some(before) if before == object => "the same as before",
+            Some(_) => "changed",
+        };
+        println!("{}: {} bytes, {news}", workspace.display(&path), object.len());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The object that is kept in the tree.
-pub(crate) fn kept_object(workspace: &Workspace) -> PathBuf {
-    workspace.path(PREBUILT).join(OBJECT)
+/// The folder of the objects that are kept in the tree.
+pub(crate) fn kept_objects(workspace: &Workspace) -> PathBuf {
+    workspace.path(PREBUILT)
 }
 
-/// Fails when the kept object is not what the sources beside it were built into.
+/// Fails when the kept objects are not what the sources beside them were built into.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
-    let object = kept_object(workspace);
-    let differences = Sources::read(workspace)?.differences(&object)?;
+    let objects = kept_objects(workspace);
+    let differences = Sources::read(workspace)?.differences(&objects)?;
     ensure!(
         differences.is_empty(),
-        "{} is stale: {}: run `cargo xtask build-ebpf` and commit {PREBUILT}",
-        workspace.display(&object),
+        "{} is stale: {}: run `cargo xtask build-ebpf` and commit it",
+        workspace.display(&objects),
         differences.join(", ")
     );
     Ok(())
 }
 
-/// Whether an object built by `toolchain` should equal the kept one to the byte, and if so
-/// whether it does.
+/// Whether objects built by `toolchain` into `built` should equal the kept ones to the byte, and
+/// if so whether they do.
 pub(crate) fn reproduced(
     workspace: &Workspace,
     toolchain: &Toolchain,
     built: &Path,
 ) -> Result<Option<bool>> {
-    let kept = kept_object(workspace);
+    let kept = kept_objects(workspace);
     if sources::toolchain_of(&kept)? != toolchain.version() {
         return Ok(None);
     }
-    Ok(Some(fs::read(kept)? == fs::read(built)?))
+    for (_, file) in OBJECTS {
+        if fs::read(kept.join(file))? != fs::read(built.join(file))? {
+            return Ok(Some(false));
+        }
+    }
+    Ok(Some(true))
 }
 
-/// Builds the object and its list of sources into `out`.
+/// Builds the objects and their list of sources into `out`.
 pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain, out: &Path) -> Result<()> {
     let sources = Sources::read(workspace)?;
     let mut fetch = toolchain.cargo(workspace);
@@ -127,14 +135,18 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain, out: &Path) ->
     let private = private_paths(workspace, toolchain)?;
     build.env("CARGO_ENCODED_RUSTFLAGS", rustflags(&private)?);
     wrapper::set_up(&mut build)?;
-    let linked = process::built_executable(&mut build)?;
+    let linked = process::built_executables(&mut build)?;
 
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
-    let object = out.join(OBJECT);
-    let mut strip = Command::new(toolchain.objcopy());
-    process::run(strip.arg("--strip-debug").arg(&linked).arg(&object))?;
-    refuse_paths(&private, &object)?;
-    sources.write(&object, toolchain.version())
+    for (name, file) in OBJECTS {
+        let built = linked.iter().find(|(built, _)| built == name);
+        let (_, linked) = built.with_context(|| format!("{MANIFEST} has no binary {name}"))?;
+        let object = out.join(file);
+        let mut strip = Command::new(toolchain.objcopy());
+        process::run(strip.arg("--strip-debug").arg(linked).arg(&object))?;
+        refuse_paths(&private, &object)?;
+    }
+    sources.write(out, toolchain.version())
 }
 
 /// Clippy over the kernel programs, warnings as errors.

@@ -1,4 +1,4 @@
-//! What an object was built from: a list in the format of sha256sum(1), beside the object.
+//! What the objects were built from: a list in the format of sha256sum(1), beside them.
 //!
 //! ```text
 //! # sources: <hash of the flags and of the lines of the sources>
@@ -7,21 +7,25 @@
 //! <hash>  netmon-common/Cargo.toml
 //! …
 //! <hash>  netmon-ebpf/prebuilt/netmon.bpf.o
+//! …
 //! ```
-//! The object's own hash makes an object that was edited by hand, or committed without its
-//! list, noticed. `sha256sum --check` in the checkout understands it too.
+//! The objects' own hashes make one that was edited by hand, or committed without the list,
+//! noticed. `sha256sum --check` in the checkout understands it too.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::{FLAGS, OBJECT, PREBUILT};
+use super::{FLAGS, OBJECTS, PREBUILT};
 use crate::workspace::Workspace;
 
-/// Files and folders that make the object, relative to the checkout.
+/// The list's file name.
+const LIST: &str = "sources.sha256";
+
+/// Files and folders that make the objects, relative to the checkout.
 const PARTS: [&str; 5] = [
     "netmon-common/Cargo.toml",
     "netmon-common/src",
@@ -43,27 +47,26 @@ impl Sources {
         Ok(Self(hashes))
     }
 
-    /// The list that belongs beside an object.
-    pub(super) fn write(&self, object: &Path, toolchain: &str) -> Result<()> {
-        let own = sha256(&fs::read(object)?);
+    /// Writes the list that belongs beside the objects in `folder`.
+    pub(super) fn write(&self, folder: &Path, toolchain: &str) -> Result<()> {
         let flags = flags_line();
         let lines = self.lines();
         let all = sha256(format!("{flags}\n{lines}").as_bytes());
-        let text = format!(
-            "# sources: {all}\n# toolchain: {toolchain}\n{flags}\n{lines}{own}  {PREBUILT}/{OBJECT}\n"
-        );
-        let path = list_of(object);
+        let mut text = format!("# sources: {all}\n# toolchain: {toolchain}\n{flags}\n{lines}");
+        for (path, hash) in hashes(folder)? {
+            text.push_str(&format!("{hash}  {path}\n"));
+        }
+        let path = folder.join(LIST);
         fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
     }
 
-    /// What differs between the sources now and the list beside `object`, one sentence each.
-    pub(super) fn differences(&self, object: &Path) -> Result<Vec<String>> {
-        let text = read_list(object)?;
-        let bytes = fs::read(object).with_context(|| format!("{}", object.display()))?;
-        Ok(self.differ(&text, &sha256(&bytes)))
+    /// What differs between the sources now and the list beside the objects in `folder`, one
+    /// sentence each.
+    pub(super) fn differences(&self, folder: &Path) -> Result<Vec<String>> {
+        Ok(self.differ(&read_list(folder)?, &hashes(folder)?))
     }
 
-    fn differ(&self, list: &str, object_hash: &str) -> Vec<String> {
+    fn differ(&self, list: &str, objects: &[(String, String)]) -> Vec<String> {
         let mut listed: BTreeMap<&str, &str> = list
             .lines()
             .filter(|line| !line.starts_with('#'))
@@ -71,8 +74,10 @@ impl Sources {
             .map(|(hash, path)| (path, hash))
             .collect();
         let mut found = Vec::new();
-        if listed.remove(&*format!("{PREBUILT}/{OBJECT}")) != Some(object_hash) {
-            found.push("the object itself is not the one that was built".to_owned());
+        for (path, hash) in objects {
+            if listed.remove(path.as_str()) != Some(hash) {
+                found.push(format!("{path} is not the one that was built"));
+            }
         }
         if !list.lines().any(|line| line == flags_line()) {
             found.push("the flags of the build have changed".to_owned());
@@ -94,27 +99,31 @@ impl Sources {
     }
 }
 
-/// The toolchain that built `object`, as its list says.
-pub(super) fn toolchain_of(object: &Path) -> Result<String> {
-    let list = read_list(object)?;
+/// The objects in `folder`: where each belongs in the checkout, and its hash.
+fn hashes(folder: &Path) -> Result<Vec<(String, String)>> {
+    let hash = |(_, file)| {
+        let path = folder.join(file);
+        let bytes = fs::read(&path).with_context(|| format!("{}", path.display()))?;
+        Ok((format!("{PREBUILT}/{file}"), sha256(&bytes)))
+    };
+    OBJECTS.into_iter().map(hash).collect()
+}
+
+/// The toolchain that built the objects in `folder`, as their list says.
+pub(super) fn toolchain_of(folder: &Path) -> Result<String> {
+    let list = read_list(folder)?;
     list.lines()
         .find_map(|line| line.strip_prefix("# toolchain: "))
         .map(str::to_owned)
-        .with_context(|| format!("{} names no toolchain", list_of(object).display()))
+        .with_context(|| format!("{} names no toolchain", folder.join(LIST).display()))
 }
 
 fn flags_line() -> String {
     format!("# flags: {}", FLAGS.join(" "))
 }
 
-fn list_of(object: &Path) -> PathBuf {
-    let mut path = object.as_os_str().to_owned();
-    path.push(".sources.sha256");
-    path.into()
-}
-
-fn read_list(object: &Path) -> Result<String> {
-    let path = list_of(object);
+fn read_list(folder: &Path) -> Result<String> {
+    let path = folder.join(LIST);
     fs::read_to_string(&path).with_context(|| {
         format!("{} cannot be read (run `cargo xtask build-ebpf`)", path.display())
     })
@@ -154,27 +163,36 @@ mod tests {
         )
     }
 
-    fn list(of: &Sources, object: &str) -> String {
-        let own = sha256(object.as_bytes());
+    fn objects(content: &str) -> Vec<(String, String)> {
+        OBJECTS.map(|(_, file)| (format!("{PREBUILT}/{file}"), sha256(content.as_bytes()))).to_vec()
+    }
+
+    fn list(of: &Sources, content: &str) -> String {
         let flags = flags_line();
-        format!("# sources: x\n{flags}\n{}{own}  {PREBUILT}/{OBJECT}\n", of.lines())
+        let mut list = format!("# sources: x\n{flags}\n{}", of.lines());
+        objects(content)
+            .iter()
+            .for_each(|(path, hash)| list.push_str(&format!("{hash}  {path}\n")));
+        list
     }
 
     #[test]
-    fn an_untouched_object_has_no_differences() {
+    fn untouched_objects_have_no_differences() {
         let then = sources(&[("a.rs", "1"), ("b.rs", "2")]);
-        assert!(then.differ(&list(&then, "o"), &sha256(b"o")).is_empty());
+        assert!(then.differ(&list(&then, "o"), &objects("o")).is_empty());
     }
 
     #[test]
     fn each_kind_of_staleness_is_named() {
         let list = list(&sources(&[("a.rs", "1"), ("gone.rs", "2")]), "o");
         let now = sources(&[("a.rs", "changed"), ("new.rs", "3")]);
-        let found = now.differ(&list, &sha256(b"edited"));
+        let mut edited = objects("o");
+        edited[1].1 = sha256(b"edited");
+        let found = now.differ(&list, &edited);
         assert_eq!(
             found,
             [
-                "the object itself is not the one that was built",
+                "netmon-ebpf/prebuilt/trace.bpf.o is not the one that was built",
                 "a.rs has changed",
                 "new.rs is new",
                 "gone.rs is gone",
@@ -186,7 +204,7 @@ mod tests {
     fn changed_flags_are_staleness() {
         let then = sources(&[("a.rs", "1")]);
         let list = list(&then, "o").replace("debuginfo=2", "debuginfo=1");
-        let found = then.differ(&list, &sha256(b"o"));
+        let found = then.differ(&list, &objects("o"));
         assert_eq!(found, ["the flags of the build have changed"]);
     }
 }

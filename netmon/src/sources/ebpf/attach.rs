@@ -74,6 +74,12 @@ impl Attachment {
         self.rx.0 == Kind::XdpNative
     }
 
+    /// Whether something of it has to be removed, since it does not go with the process.
+    #[must_use]
+    pub fn is_clsact(&self) -> bool {
+        [self.rx.0, self.tx.0].contains(&Kind::Clsact)
+    }
+
     /// Detaches, and removes the clsact qdisc if it was made for this and nobody uses it.
     pub fn detach(self, clsact: &mut Option<Clsact>) {
         let Self { ifindex, rx, tx, made_clsact, note: _ } = self;

@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
+use caps::Capability;
+
 use super::attach::{self, Attachment};
 use super::clsact::Clsact;
 use super::object::Programs;
 use super::slots::{SlotMaps, SlotTable};
+use crate::memory;
 use crate::model::link::IfIndex;
 use crate::model::options::Hook;
+use crate::privileges;
 
 /// What to do.
 #[derive(Debug)]
@@ -20,6 +24,7 @@ enum Command {
     Attach { ifindex: IfIndex, hook: Hook, link_header: bool },
     Detach { ifindex: IfIndex },
     Sweep,
+    Settle,
 }
 
 /// What was done.
@@ -72,7 +77,7 @@ impl Attacher {
         let (commands, received) = mpsc::channel();
         let ending = Arc::new(AtomicBool::new(false));
         let worker = Worker {
-            programs,
+            programs: Some(programs),
             slots,
             clsact: None,
             attached: HashMap::new(),
@@ -100,6 +105,12 @@ impl Attacher {
         self.send(Command::Sweep);
     }
 
+    /// Nothing will be attached any more: what is only needed for that is given up, memory and
+    /// privileges.
+    pub fn settle(&self) {
+        self.send(Command::Settle);
+    }
+
     fn send(&self, command: Command) {
         if let Some(commands) = &self.commands
             && commands.send(command).is_err()
@@ -123,7 +134,8 @@ impl Drop for Attacher {
 }
 
 struct Worker<T> {
-    programs: Programs,
+    /// `None`: nothing will be attached any more.
+    programs: Option<Programs>,
     slots: SlotTable<SlotMaps>,
     clsact: Option<Clsact>,
     attached: HashMap<IfIndex, Attachment>,
@@ -144,6 +156,7 @@ impl<T: Fn(Outcome)> Worker<T> {
                 }
                 Command::Detach { ifindex } => self.detach(ifindex),
                 Command::Sweep => self.sweep(),
+                Command::Settle => self.settle(),
             }
         }
         let Self { clsact, attached, .. } = &mut self;
@@ -154,13 +167,17 @@ impl<T: Fn(Outcome)> Worker<T> {
 
     fn attach(&mut self, ifindex: IfIndex, hook: Hook, link_header: bool) -> Outcome {
         self.detach(ifindex);
+        let Some(programs) = &mut self.programs else {
+            let reason = "the programs have been given up".to_owned();
+            return Outcome::Refused { ifindex, reason };
+        };
         let slot = match self.slots.give(ifindex, link_header) {
             Ok(slot) => slot,
             Err(error) => {
                 return Outcome::Refused { ifindex, reason: error.to_string() };
             }
         };
-        match attach::attach(&mut self.programs, &mut self.clsact, ifindex, hook) {
+        match attach::attach(programs, &mut self.clsact, ifindex, hook) {
             Ok(attachment) => {
                 let hook = attachment.to_string();
                 let native_xdp = attachment.is_native_xdp();
@@ -179,6 +196,15 @@ impl<T: Fn(Outcome)> Worker<T> {
             attachment.detach(&mut self.clsact);
         }
         self.slots.take_back(ifindex);
+    }
+
+    fn settle(&mut self) {
+        self.programs = None;
+        // A filter is not held by a link that goes with the process: it has to be removed.
+        let undo = self.attached.values().any(Attachment::is_clsact);
+        let keep: &[_] = if undo { &[Capability::CAP_NET_ADMIN] } else { &[] };
+        privileges::drop_all_but(keep);
+        memory::give_back();
     }
 
     fn sweep(&mut self) {

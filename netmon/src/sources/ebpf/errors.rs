@@ -2,16 +2,22 @@
 
 use std::io;
 
+use caps::Capability;
+
+use crate::privileges;
+
 /// Why eBPF cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EbpfUnavailable {
     /// The kernel refuses for lack of privileges.
-    #[error("{operation}: {error}; needs CAP_BPF and CAP_NET_ADMIN: {}", privileges_help())]
+    #[error("{operation}: {error}; needs {needs}: {}", privileges_help())]
     Privileges {
         /// What was tried.
         operation: &'static str,
         /// The kernel's answer.
         error: String,
+        /// Which.
+        needs: &'static str,
     },
     /// Anything else.
     #[error("{operation}: {error}")]
@@ -26,13 +32,51 @@ pub enum EbpfUnavailable {
 impl EbpfUnavailable {
     /// Sorts an error of aya.
     pub(super) fn new(operation: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
-        let text = one_line(error);
         match errno(error) {
-            Some(libc::EPERM | libc::EACCES) => Self::Privileges { operation, error: text },
-            _ => Self::Kernel { operation, error: text },
+            // Not which of several maps was the first: that differs each time.
+            Some(code @ libc::EPERM) => {
+                let error = io::Error::from_raw_os_error(code).to_string();
+                Self::Privileges { operation, error, needs: needed() }
+            }
+            Some(libc::EACCES) => {
+                Self::Privileges { operation, error: one_line(error), needs: needed() }
+            }
+            _ => Self::Kernel { operation, error: one_line(error) },
+        }
+    }
+
+    /// The same for what needs another privilege than counting does.
+    pub(in crate::sources) fn needing(
+        capability: &str,
+        operation: &'static str,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        match Self::new(operation, error) {
+            Self::Privileges { operation, error, needs: _ } => {
+                // What `setcap` gives is all but this one.
+                let help = match capability {
+                    "CAP_SYS_ADMIN" => "run it with sudo".to_owned(),
+                    _ => privileges_help(),
+                };
+                let error = format!("{error}; needs {capability}: {help}");
+                Self::Kernel { operation, error }
+            }
+            other => other,
         }
     }
 }
+
+/// What is missing when the kernel refuses: with the usual two it is its verifier, which on some
+/// processors lets only those who may see the kernel's memory load such programs.
+fn needed() -> &'static str {
+    let has_usual = privileges::FOR_EBPF.into_iter().all(privileges::has);
+    match has_usual && !privileges::has(Capability::CAP_PERFMON) {
+        true => PERFMON,
+        false => "CAP_BPF and CAP_NET_ADMIN",
+    }
+}
+
+const PERFMON: &str = "CAP_PERFMON";
 
 /// What to do when privileges are missing.
 #[must_use]
@@ -63,9 +107,8 @@ pub fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
 pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     let first = |text: String| {
         let line = text.lines().next().unwrap_or_default();
-        line.trim_end_matches(". Verifier output:")
-            .trim_end_matches(". Verifier output: ")
-            .to_owned()
+        // The log may begin in the same line.
+        line.split(". Verifier output:").next().unwrap_or_default().to_owned()
     };
     let mut text = first(error.to_string());
     let mut source = error.source();
@@ -84,7 +127,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("outer\nwith a log of many lines")]
+    #[error("outer. Verifier output: 0: R1=ctx()\nwith a log of many lines")]
     struct Outer(#[source] io::Error);
 
     #[test]
@@ -93,7 +136,7 @@ mod tests {
         assert_eq!(errno(&error), Some(libc::EPERM));
         let text = one_line(&error);
         assert!(text.starts_with("outer: Operation not permitted"), "{text}");
-        assert!(!text.contains('\n'));
+        assert!(!text.contains('\n') && !text.contains("R1"), "{text}");
         let sorted = EbpfUnavailable::new("load", &error).to_string();
         assert!(sorted.contains("CAP_BPF"), "{sorted}");
     }

@@ -1,7 +1,5 @@
 //! Loads the object that is embedded in this binary.
 
-use std::os::fd::OwnedFd;
-
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
@@ -9,11 +7,24 @@ use aya_log::EbpfLogger;
 use netmon_common as common;
 
 use super::counters::CounterReader;
+use super::cpus;
 use super::errors::EbpfUnavailable;
+use super::flows::layout::Layout;
+use super::flows::{self, FlowReader};
 use super::slots::{SlotMaps, SlotTable};
+use crate::model::traffic::options::FlowOptions;
 
 /// The object that `cargo xtask build-ebpf` built; build.rs says which file.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netmon.bpf.o"));
+/// The one that also tells flows apart; it has programs of the same names.
+static TRAFFIC_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/traffic.bpf.o"));
+
+/// Why there is no XDP program when flows are told apart.
+const NO_XDP: &str = "not XDP: flows are told apart at the TC hook";
+
+/// What the programs that tell flows apart need.
+const FOR_FLOWS: &str = "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";
 
 /// The kernel's own limit is far higher; this is 128 MiB of counters a CPU.
 const MOST_SLOTS: u32 = 1 << 21;
@@ -25,12 +36,16 @@ pub const fn slots_for(interfaces: usize) -> u32 {
     let wanted = interfaces.saturating_mul(2).next_power_of_two();
     if wanted > MOST_SLOTS as usize {
         MOST_SLOTS
-    } else if wanted < common::COUNTERS_DEFAULT as usize {
-        common::COUNTERS_DEFAULT
+    } else if wanted < common::SLOTS_PER_CPU_DEFAULT as usize {
+        common::SLOTS_PER_CPU_DEFAULT
     } else {
         wanted as u32
     }
 }
+
+/// The slots to make room for when there is one interface: a page of counters a CPU, for they are
+/// mapped and so count as the process's memory.
+pub const SLOTS_FOR_ONE: u32 = 64;
 
 /// How chatty the programs are: they have no instruction for messages above the level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +63,8 @@ pub enum ProgramLog {
 pub struct Loaded {
     /// Reads the counters.
     pub counters: CounterReader,
+    /// Reads flows and what else is told of traffic, if that was asked for.
+    pub flows: Option<FlowReader>,
     /// Gives slots to interfaces.
     pub slots: SlotTable<SlotMaps>,
     /// The programs, loaded and not attached.
@@ -88,17 +105,33 @@ impl Programs {
 }
 
 /// Loads maps and programs; nothing is attached. The XDP programs only when they are wanted: a
-/// kernel that cannot have them can still have the others.
+/// kernel that cannot have them can still have the others. With `flows` programs that also tell
+/// these apart, at the TC hook only.
 ///
 /// # Errors
 /// Says what was refused, and for missing privileges what helps.
-pub fn load(slots: u32, log: ProgramLog, xdp: bool) -> Result<Loaded, EbpfUnavailable> {
+pub fn load(
+    slots: u32,
+    log: ProgramLog,
+    xdp: bool,
+    flows: Option<&FlowOptions>,
+) -> Result<Loaded, EbpfUnavailable> {
     let level = log as u8;
-    let mut ebpf = EbpfLoader::new()
+    let cpus = cpus::possible()
+        .map_err(|error| EbpfUnavailable::new("cannot tell how many CPUs there are", &error))?;
+    let layout = flows.map(|flows| flow_layout(flows, slots, cpus)).transpose()?;
+    let mut loader = EbpfLoader::new();
+    loader
         .override_global(aya_log::LEVEL, &level, false)
-        .map_max_entries(common::COUNTERS, slots)
+        .override_global(common::SLOTS_PER_CPU, &slots, true)
+        .map_max_entries(common::COUNTERS, slots.saturating_mul(cpus))
         .map_max_entries(common::FAR_SLOTS, slots)
-        .load(OBJECT)
+        .map_max_entries(common::THREADS, 1);
+    if let Some(layout) = &layout {
+        layout.set(&mut loader);
+    }
+    let mut ebpf = loader
+        .load(if flows.is_some() { TRAFFIC_OBJECT } else { OBJECT })
         .map_err(|error| EbpfUnavailable::new("cannot create the eBPF maps", &error))?;
     let logger = match log {
         ProgramLog::Off => None,
@@ -111,38 +144,79 @@ pub fn load(slots: u32, log: ProgramLog, xdp: bool) -> Result<Loaded, EbpfUnavai
         programs
             .classifier(name)
             .and_then(SchedClassifier::load)
-            .map_err(|error| EbpfUnavailable::new("cannot load the eBPF programs", &error))?;
+            .map_err(|error| refused(&error, flows.is_some()))?;
     }
-    if xdp {
+    if flows.is_some() {
+        programs.no_xdp = Some(NO_XDP.to_owned());
+    } else if xdp {
         programs.load_xdp();
     }
+    let counters = counters(&programs.ebpf, slots, cpus)?;
     // Only now: a program is loaded with the descriptors of its maps.
-    let counters = CounterReader::new(map_data(&mut programs.ebpf, common::COUNTERS)?, slots)
-        .map_err(|error| EbpfUnavailable::new("cannot use the counters' map", &error))?;
     let slot_maps = slot_maps(&mut programs.ebpf)?;
-    Ok(Loaded { counters, slots: SlotTable::new(slot_maps, slots), programs, logger })
+    let flows = match flows.zip(layout) {
+        Some((options, layout)) => Some(FlowReader::new(&mut programs.ebpf, options, layout)?),
+        None => None,
+    };
+    Ok(Loaded { counters, flows, slots: SlotTable::new(slot_maps, slots), programs, logger })
 }
 
-fn map_data(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, EbpfUnavailable> {
-    let missing = || EbpfUnavailable::Kernel {
+/// Programs that look into packets at places that they compute need one privilege more.
+fn refused(error: &ProgramError, flows: bool) -> EbpfUnavailable {
+    const OPERATION: &str = "cannot load the eBPF programs";
+    match flows {
+        true => EbpfUnavailable::needing(FOR_FLOWS, OPERATION, error),
+        false => EbpfUnavailable::new(OPERATION, error),
+    }
+}
+
+fn flow_layout(options: &FlowOptions, slots: u32, cpus: u32) -> Result<Layout, EbpfUnavailable> {
+    let tick = flows::tick()
+        .map_err(|error| EbpfUnavailable::new("cannot learn the kernel's tick", &error))?;
+    Ok(Layout::of(options, slots, cpus, tick))
+}
+
+/// The object with the smallest maps there can be, for those of its programs that do not count.
+/// Nothing is loaded yet.
+///
+/// # Errors
+/// Says what was refused.
+pub(super) fn load_small() -> Result<Ebpf, EbpfUnavailable> {
+    let level = ProgramLog::Off as u8;
+    EbpfLoader::new()
+        .override_global(aya_log::LEVEL, &level, false)
+        .map_max_entries(common::COUNTERS, 1)
+        .map_max_entries(common::SLOTS, 1)
+        .map_max_entries(common::FAR_SLOTS, 1)
+        .load(OBJECT)
+        .map_err(|error| EbpfUnavailable::new("cannot create the eBPF maps", &error))
+}
+
+/// Takes a map out of the object.
+///
+/// # Errors
+/// When it has none of that name.
+pub(super) fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, EbpfUnavailable> {
+    ebpf.take_map(name).ok_or_else(|| EbpfUnavailable::Kernel {
         operation: "cannot use the embedded eBPF object",
-        error: format!("it has no map {name} of the expected type"),
+        error: format!("it has no map {name}"),
+    })
+}
+
+/// The map stays with the programs: by its descriptor tools see whose it is.
+fn counters(ebpf: &Ebpf, slots: u32, cpus: u32) -> Result<CounterReader, EbpfUnavailable> {
+    let Some(Map::Array(map)) = ebpf.map(common::COUNTERS) else {
+        return Err(EbpfUnavailable::Kernel {
+            operation: "cannot use the embedded eBPF object",
+            error: format!("it has no array {}", common::COUNTERS),
+        });
     };
-    let Some(Map::PerCpuArray(data)) = ebpf.take_map(name) else {
-        return Err(missing());
-    };
-    let fd = std::os::fd::AsFd::as_fd(data.fd());
-    fd.try_clone_to_owned().map_err(|error| EbpfUnavailable::new("cannot duplicate a map", &error))
+    CounterReader::new(map.fd(), slots, cpus)
+        .map_err(|error| EbpfUnavailable::new("cannot map the counters", &error))
 }
 
 fn slot_maps(ebpf: &mut Ebpf) -> Result<SlotMaps, EbpfUnavailable> {
-    let mut take = |name: &'static str| {
-        ebpf.take_map(name).ok_or_else(|| EbpfUnavailable::Kernel {
-            operation: "cannot use the embedded eBPF object",
-            error: format!("it has no map {name}"),
-        })
-    };
-    let (direct, far) = (take(common::SLOTS)?, take(common::FAR_SLOTS)?);
+    let (direct, far) = (take_map(ebpf, common::SLOTS)?, take_map(ebpf, common::FAR_SLOTS)?);
     let wrong = |error| EbpfUnavailable::new("cannot use the embedded eBPF object", &error);
     let direct: Array<MapData, u32> = direct.try_into().map_err(wrong)?;
     let far: HashMap<MapData, u32, u32> = far.try_into().map_err(wrong)?;

@@ -1,5 +1,5 @@
-//! Which interface counts in which slot. Slots are dense, so that one look-up reads them all,
-//! and the lowest free one is used next.
+//! Which interface counts in which slot. Slots are dense, so that the counters in use lie side by
+//! side, and the lowest free one is used next.
 
 use std::collections::{BTreeSet, HashMap as Table};
 

@@ -1,16 +1,18 @@
 //! The interfaces of this network namespace, and the news about them, through the crate
 //! rtnetlink (`RTM_GETLINK`, group `RTNLGRP_LINK`).
 
-use std::sync::Arc;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 
+use ecow::EcoString;
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::link::{
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop, State, XdpAttached,
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::sys::AsyncSocket as _;
+use rtnetlink::sys::{AsyncSocket as _, TokioSocket};
 use rtnetlink::{Handle, MulticastGroup};
+use tokio::task::AbortHandle;
 
 use super::ethtool::{Ethtool, name_of};
 use crate::model::link::{IfIndex, Link, LinkState, Offloads, OperState, Peer};
@@ -46,13 +48,25 @@ type Messages = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNet
 /// The connection.
 pub struct Links {
     handle: Handle,
-    ethtool: Ethtool,
+    /// `None`: it is another namespace's, where ethtool cannot be asked from here.
+    ethtool: Option<Ethtool>,
+    /// What carries it, if that has to end with this value: by itself it ends only when there is
+    /// news for which nobody is left, and until then its socket keeps the namespace alive.
+    carrier: Option<AbortHandle>,
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        if let Some(carrier) = &self.carrier {
+            carrier.abort();
+        }
+    }
 }
 
 /// What comes in over it unasked.
 pub struct News {
     messages: Messages,
-    ethtool: Ethtool,
+    ethtool: Option<Ethtool>,
 }
 
 impl Links {
@@ -69,8 +83,34 @@ impl Links {
         }
         tokio::spawn(connection);
         let messages = messages.map(|(message, _)| message).boxed();
-        let news = News { messages, ethtool: Ethtool::new()? };
-        Ok((Self { handle, ethtool: Ethtool::new()? }, news))
+        let news = News { messages, ethtool: Some(Ethtool::new()?) };
+        Ok((Self { handle, ethtool: Some(Ethtool::new()?), carrier: None }, news))
+    }
+
+    /// Takes over a socket of another namespace, subscribed already. Offloads and the other ends
+    /// of veths stay unknown. The news end with the first part. Needs a tokio runtime.
+    #[must_use]
+    pub fn over(socket: OwnedFd) -> (Self, News) {
+        // SAFETY: the descriptor is ours alone, and is a netlink socket's, which is what it is
+        // used as.
+        let mut socket = unsafe { TokioSocket::from_raw_fd(socket.into_raw_fd()) };
+        if let Err(error) = socket.socket_mut().set_rx_buf_sz(RECEIVE_BUFFER as libc::c_int) {
+            tracing::debug!("netlink receive buffer stays as it is: {error}");
+        }
+        let (connection, handle, messages) = rtnetlink::from_socket(socket);
+        let carrier = Some(tokio::spawn(connection).abort_handle());
+        let messages = messages.map(|(message, _)| message).boxed();
+        (Self { handle, ethtool: None, carrier }, News { messages, ethtool: None })
+    }
+
+    /// Connects without subscribing, for those who only ask. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When no netlink socket can be had.
+    pub fn connect_to_ask() -> Result<Self, LinksError> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(Self { handle, ethtool: Some(Ethtool::new()?), carrier: None })
     }
 
     /// For requests of others over the same connection.
@@ -87,7 +127,7 @@ impl Links {
         let mut dump = std::pin::pin!(self.handle.link().get().execute());
         let mut links = Vec::new();
         while let Some(message) = dump.try_next().await.map_err(LinksError::Dump)? {
-            links.extend(link(message, &self.ethtool));
+            links.extend(link(message, self.ethtool.as_ref()));
         }
         Ok(links)
     }
@@ -100,7 +140,7 @@ impl News {
             match self.messages.next().await?.payload {
                 NetlinkPayload::Overrun(_) => return Some(LinkNews::Lost),
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
-                    if let Some(link) = link(message, &self.ethtool) {
+                    if let Some(link) = link(message, self.ethtool.as_ref()) {
                         return Some(LinkNews::Is(link));
                     }
                 }
@@ -116,8 +156,11 @@ impl News {
     }
 }
 
-fn link(message: LinkMessage, ethtool: &Ethtool) -> Option<Link> {
+fn link(message: LinkMessage, ethtool: Option<&Ethtool>) -> Option<Link> {
     let (mut link, peer) = describe(message)?;
+    let Some(ethtool) = ethtool else {
+        return Some(link);
+    };
     link.offloads = ethtool.offloads(&link.name);
     if let Some(ifindex) = peer.filter(|_| link.kind.as_deref() == Some("veth"))
         && let Some(name) = name_of(ifindex)
@@ -131,14 +174,14 @@ fn link(message: LinkMessage, ethtool: &Ethtool) -> Option<Link> {
 
 /// Reads a message: the interface, and the one below or beside it in the same namespace.
 /// `None` when it is not about an interface as a whole.
-fn describe(message: LinkMessage) -> Option<(Link, Option<IfIndex>)> {
+pub(crate) fn describe(message: LinkMessage) -> Option<(Link, Option<IfIndex>)> {
     let LinkMessage { header, attributes, .. } = message;
     if header.interface_family != AddressFamily::Unspec {
         return None;
     }
     let mut link = Link {
         ifindex: IfIndex(header.index),
-        name: Arc::from(""),
+        name: EcoString::new(),
         altnames: Vec::new(),
         hardware_type: header.link_layer_type.into(),
         kind: None,
@@ -146,6 +189,7 @@ fn describe(message: LinkMessage) -> Option<(Link, Option<IfIndex>)> {
         permanent_address: None,
         admin_up: header.flags.contains(LinkFlags::Up),
         native_xdp: false,
+        xdp: false,
         peer: None,
         state: LinkState::default(),
         offloads: Offloads::default(),
@@ -189,6 +233,9 @@ fn take(link: &mut Link, attribute: LinkAttribute) {
             link.state.carrier_down_count = Some(u64::from(count));
         }
         LinkAttribute::Xdp(xdp) => {
+            link.xdp = xdp.iter().any(|attribute| {
+                matches!(attribute, LinkXdp::Attached(how) if *how != XdpAttached::None)
+            });
             link.native_xdp = xdp.iter().any(|attribute| {
                 matches!(attribute, LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Multiple))
             });

@@ -3,6 +3,7 @@
 
 pub mod ethtool;
 pub mod links;
+pub mod queues;
 pub mod stats;
 mod wire;
 pub mod xdp_features;

@@ -74,15 +74,8 @@ impl StatsReader {
         self.socket.send(&self.request, 0)?;
         loop {
             self.receive()?;
-            for (header, payload) in Messages(&self.received) {
-                if header.sequence != self.sequence {
-                    continue;
-                }
-                match i32::from(header.kind) {
-                    libc::NLMSG_DONE => return Ok(()),
-                    libc::NLMSG_ERROR => return Err(wire::error_of(payload)),
-                    _ => tell(&header, payload, found),
-                }
+            if part_of_dump(&self.received, self.sequence, found)? {
+                return Ok(());
             }
         }
     }
@@ -131,6 +124,25 @@ impl StatsReader {
         request.extend_from_slice(&ifindex.to_ne_bytes());
         request.extend_from_slice(&FILTER_LINK_64.to_ne_bytes());
     }
+}
+
+/// Takes in one datagram of a dump. `true`: it was the last.
+pub(crate) fn part_of_dump(
+    datagram: &[u8],
+    sequence: u32,
+    found: &mut impl FnMut(IfIndex, DeviceStats),
+) -> io::Result<bool> {
+    for (header, payload) in Messages(datagram) {
+        if header.sequence != sequence {
+            continue;
+        }
+        match i32::from(header.kind) {
+            libc::NLMSG_DONE => return Ok(true),
+            libc::NLMSG_ERROR => return Err(wire::error_of(payload)),
+            _ => tell(&header, payload, found),
+        }
+    }
+    Ok(false)
 }
 
 fn tell(header: &Header, payload: &[u8], found: &mut impl FnMut(IfIndex, DeviceStats)) {

@@ -10,6 +10,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 /// Length of `struct nlmsghdr`.
 pub(super) const HEADER: usize = 16;
 /// The kernel answers at once; this only keeps a broken kernel from stopping the tick for good.
+/// It does not bound a wait for rtnetlink's lock: a dump begins within send(2), which waits there.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A blocking socket that talks to the kernel in the current network namespace.
@@ -80,7 +81,7 @@ impl<'a> Iterator for Attributes<'a> {
 
 /// The error that an `NLMSG_ERROR` carries.
 pub(super) fn error_of(payload: &[u8]) -> io::Error {
-    let code = u32_at(payload, 0).map_or(libc::EPROTO, |code| -code.cast_signed());
+    let code = u32_at(payload, 0).map_or(libc::EPROTO, |code| code.wrapping_neg().cast_signed());
     io::Error::from_raw_os_error(code)
 }
 
@@ -94,4 +95,17 @@ pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_by_its_number() {
+        let told = |code: i32| error_of(&code.to_ne_bytes()).raw_os_error();
+        assert_eq!(told(-libc::ENODEV), Some(libc::ENODEV));
+        assert_eq!(told(i32::MIN), Some(i32::MIN), "no number's negative");
+        assert_eq!(error_of(&[1, 2]).raw_os_error(), Some(libc::EPROTO), "cut short");
+    }
 }

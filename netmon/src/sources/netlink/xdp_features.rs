@@ -31,27 +31,58 @@ pub fn native_xdp() -> io::Result<HashMap<IfIndex, bool>> {
     let name = attribute(CTRL_ATTR_FAMILY_NAME, b"netdev\0");
     let mut family = None;
     ask(&socket, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, &name, false, |attributes| {
-        family = attributes
-            .into_iter()
-            .find(|(kind, _)| *kind == CTRL_ATTR_FAMILY_ID)
-            .and_then(|(_, value)| u16_at(value, 0));
+        family = family_of(attributes);
     })?;
     let family = family.ok_or(io::ErrorKind::NotFound)?;
     let mut found = HashMap::new();
     ask(&socket, family, NETDEV_CMD_DEV_GET, &[], true, |attributes| {
-        let (mut ifindex, mut features) = (None, None);
-        for (kind, value) in attributes {
-            match kind {
-                NETDEV_A_DEV_IFINDEX => ifindex = u32_at(value, 0).map(IfIndex),
-                NETDEV_A_DEV_XDP_FEATURES => features = value.first(),
-                _ => {}
-            }
-        }
-        if let (Some(ifindex), Some(features)) = (ifindex, features) {
-            found.insert(ifindex, features & XDP_ACT_BASIC != 0);
-        }
+        found.extend(device_of(attributes));
     })?;
     Ok(found)
+}
+
+/// The family's number, from the controller's answer.
+fn family_of(mut attributes: Attributes<'_>) -> Option<u16> {
+    let (_, value) = attributes.find(|(kind, _)| *kind == CTRL_ATTR_FAMILY_ID)?;
+    u16_at(value, 0)
+}
+
+/// An interface, and whether its driver does native XDP.
+fn device_of(attributes: Attributes<'_>) -> Option<(IfIndex, bool)> {
+    let (mut ifindex, mut features) = (None, None);
+    for (kind, value) in attributes {
+        match kind {
+            NETDEV_A_DEV_IFINDEX => ifindex = u32_at(value, 0).map(IfIndex),
+            NETDEV_A_DEV_XDP_FEATURES => features = value.first(),
+            _ => {}
+        }
+    }
+    Some((ifindex?, features? & XDP_ACT_BASIC != 0))
+}
+
+/// Takes in one datagram of answers. `true`: it was the last of a dump.
+fn answers(datagram: &[u8], mut answer: impl FnMut(Attributes<'_>)) -> io::Result<bool> {
+    for (header, payload) in Messages(datagram) {
+        match i32::from(header.kind) {
+            libc::NLMSG_DONE => return Ok(true),
+            libc::NLMSG_ERROR => return Err(wire::error_of(payload)),
+            _ => answer(Attributes(payload.get(GENERIC_HEADER..).unwrap_or_default())),
+        }
+    }
+    Ok(false)
+}
+
+/// Interfaces, and whether their drivers do native XDP.
+pub type Devices = Vec<(IfIndex, bool)>;
+
+/// What a datagram of either answer says: for the fuzz targets.
+pub(crate) fn decode(datagram: &[u8]) -> io::Result<(Option<u16>, Devices)> {
+    let (mut family, mut devices) = (None, Vec::new());
+    answers(datagram, |attributes| {
+        family = family_of(Attributes(attributes.0));
+        devices.extend(device_of(attributes));
+    })?;
+    Ok((family, devices))
 }
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
@@ -83,14 +114,7 @@ fn ask(
     let mut received = Vec::with_capacity(RECEIVE);
     loop {
         wire::receive(socket, &mut received)?;
-        for (header, payload) in Messages(&received) {
-            match i32::from(header.kind) {
-                libc::NLMSG_DONE => return Ok(()),
-                libc::NLMSG_ERROR => return Err(wire::error_of(payload)),
-                _ => answer(Attributes(payload.get(GENERIC_HEADER..).unwrap_or_default())),
-            }
-        }
-        if !dump {
+        if answers(&received, &mut answer)? || !dump {
             return Ok(());
         }
     }

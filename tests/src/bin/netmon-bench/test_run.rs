@@ -32,6 +32,15 @@ impl Input {
         Self { data: frame(64, 0x88b5), context: Vec::new() }
     }
 
+    /// A UDP datagram in a frame as short as Ethernet's get, from the source of that number.
+    pub(crate) fn datagram(source: u32) -> Self {
+        let mut data = frame(64, 0x0800);
+        data[14] = 0x45; // IPv4, five words of header.
+        data[23] = 17; // UDP.
+        data[26..30].copy_from_slice(&source.to_be_bytes());
+        Self { data, context: Vec::new() }
+    }
+
     /// A TCP segment of two that segmentation has not taken apart yet.
     pub(crate) fn super_packet() -> Self {
         const SEGMENT: u32 = 1448;

@@ -1,148 +1,208 @@
-//! What a tick costs: CPU time of the whole process, printing included, and resident memory.
+//! What a tick costs: CPU time of all threads and processes of a program, printing included.
+//!
+//! All contenders run at once in the same namespace, and all but one are stopped: so each gets
+//! its turn every few seconds, and nothing has to be started anew for it.
 
-use std::fs::{self, File};
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use netmon_tests::agent::{Agent, AgentCommand};
-use netmon_tests::netns::Namespace;
+use anyhow::Result;
 
-use crate::samples::{Compared, Row, Summary};
-use crate::{Measure, Table};
+use crate::contenders::{self, Contender, Kind};
+use crate::interfaces::Interfaces;
+use crate::measure::Measure;
+use crate::samples::{Bound, Row, Table, paired, slope};
+use crate::tools::{self, TOOLS};
 
-/// The greatest part of the reader's CPU time that netmon may take: 1/25, in per cent.
-const BOUND: f64 = 100.0 / 25.0;
-/// The greatest resident memory, in MiB.
-const MEMORY_BOUND: f64 = 10.0;
-/// Ticks that are measured in a round.
-const TICKS: u32 = 40;
-/// After everything is attached, until what was done for that is over.
-const SETTLE: Duration = Duration::from_millis(1_000);
-const KIB_PER_MIB: f64 = 1_024.0;
+/// Between two ticks: netmon's default, and what other programs take, too.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A process that reports, and what one of its rounds gave.
-struct Contender {
-    name: &'static str,
-    program: PathBuf,
-    arguments: Vec<String>,
-    /// Whether it says on stderr what counts each interface, one line each.
-    announces: bool,
-    microseconds: Vec<f64>,
-    mebibytes: Vec<f64>,
+/// The bounds hold for so many interfaces.
+const JUDGED: usize = 64;
+/// How much netmon may take of what its system calls alone take. Medians of 1.34 to 1.64 times
+/// were seen, on a machine that others used, too;
+const OWN: Bound = Bound::AtMost(1.75);
+/// and how much more a process that reads eleven files of each interface has to take,
+const READER: Bound = Bound::AtLeast(25.0);
+/// and how much more when there is such a process for each interface. Where not even netmon's
+/// system calls alone are that much below it, no program can be that asks the kernel the same.
+const READER_EACH: Bound = Bound::AtLeast(60.0);
+/// Every other program has to take more than netmon.
+const TOOL: Bound = Bound::AtLeast(1.0);
+/// The greatest cost of a further interface, in microseconds.
+const SLOPE: Bound = Bound::AtMost(2.0);
+/// A single interface's part must not be greater for the most interfaces than for [`JUDGED`].
+const GROWTH: Bound = Bound::AtMost(1.0);
+
+/// What the rounds gave for each number of interfaces.
+#[derive(Default)]
+pub(crate) struct Ticks {
+    /// Interfaces, and the microseconds of each round.
+    netmon: Vec<(usize, Vec<f64>)>,
+    floor: Vec<(usize, Vec<f64>)>,
+    sysfs: Vec<(usize, Vec<f64>)>,
+    reader: Vec<(usize, Vec<f64>)>,
 }
 
-pub(crate) fn measure(measure: &Measure) -> Result<Table> {
-    let namespace = measure.namespace()?;
-    let mut contenders = contenders(measure)?;
-    for _ in 0..measure.rounds {
-        for contender in &mut contenders {
-            contender.round(&namespace, measure)?;
+impl Ticks {
+    /// One table: what a tick of these interfaces costs.
+    pub(crate) fn measure(&mut self, measure: &Measure, interfaces: &Interfaces) -> Result<Table> {
+        let count = interfaces.count;
+        let say = |what: String| measure.progress.say(&format!("tick, {count} interfaces: {what}"));
+        say("starting the programs".to_owned());
+        let mut contenders =
+            contenders::start_all(&measure.netmon, interfaces, measure.others(count))?;
+        for round in 1..=measure.rounds {
+            say(format!("round {round} of {}", measure.rounds));
+            // The end of a shell lets what is stopped go on.
+            contenders.iter().try_for_each(Contender::pause)?;
+            for contender in &mut contenders {
+                contender.round(&interfaces.namespace, measure.ticks)?;
+            }
         }
+        for (kind, kept) in [
+            (Kind::Netmon, &mut self.netmon),
+            (Kind::Floor, &mut self.floor),
+            (Kind::NetmonSysfs, &mut self.sysfs),
+            (Kind::Reader, &mut self.reader),
+        ] {
+            let found = contenders.iter().filter(|contender| contender.kind == kind);
+            kept.extend(found.map(|found| (count, found.microseconds.clone())));
+        }
+        Ok(Table {
+            name: format!("tick, {count} interfaces"),
+            about: about(measure),
+            rows: rows(&contenders, count),
+        })
     }
-    let about = format!(
-        "a tick of {} interfaces, CPU of the whole process and its resident memory, medians of \
-         {} rounds of {TICKS} ticks every {} ms",
-        measure.interfaces, measure.rounds, measure.interval
-    );
-    let reader = Summary::of(contenders[0].microseconds.clone()).median;
-    let mut rows: Vec<_> = contenders.iter().map(|one| one.time(reader)).collect();
-    rows.extend(contenders.iter().map(Contender::memory));
-    Ok(Table { name: "tick", about, rows })
+
+    /// How the cost grows with the interfaces.
+    pub(crate) fn growth(&self) -> Table {
+        let mut rows = Vec::new();
+        for (name, ticks, bound) in [
+            ("netmon", &self.netmon, Some(SLOPE)),
+            ("netmon's system calls alone", &self.floor, None),
+            ("netmon --source sysfs", &self.sysfs, None),
+            ("reader of eleven sysfs files, one process", &self.reader, None),
+        ] {
+            let samples = slopes(ticks);
+            let row = Row::new(format!("{name}: a further interface"), "µs", &samples);
+            rows.push(match bound {
+                Some(bound) => row.bounded(&samples, bound),
+                None => row,
+            });
+        }
+        rows.extend(growth(&self.netmon));
+        let about = "least squares over all numbers of interfaces, of each round".to_owned();
+        Table { name: "tick, growth".to_owned(), about, rows }
+    }
 }
 
-/// The reader first: it is what the others are compared to.
-fn contenders(measure: &Measure) -> Result<[Contender; 3]> {
-    let interval = measure.interval.to_string();
-    let run = |source: &str| {
-        let interval = format!("{interval}ms");
-        let all = ["run", "--all", "--exclude", "lo", "--interval", &interval, "--source", source];
-        all.map(str::to_owned).to_vec()
+fn about(measure: &Measure) -> String {
+    let missing: Vec<_> = TOOLS
+        .iter()
+        .filter(|tool| tools::find(tool.program).is_none())
+        .map(|tool| tool.name)
+        .collect();
+    let missing = match missing.as_slice() {
+        [] => String::new(),
+        some => format!("; not installed: {}", some.join(", ")),
     };
-    let contender = |name, program, arguments, announces| Contender {
-        name,
-        program,
-        arguments,
-        announces,
-        microseconds: Vec::new(),
-        mebibytes: Vec::new(),
+    format!(
+        "CPU time of all threads and processes for a tick, output to /dev/null, medians of {} \
+         rounds of {} ticks, one a second{missing}",
+        measure.rounds, measure.ticks
+    )
+}
+
+fn rows(contenders: &[Contender], interfaces: usize) -> Vec<Row> {
+    let of = |kind| {
+        let found = contenders.iter().find(|contender| contender.kind == kind);
+        found.map(|contender| contender.microseconds.as_slice()).unwrap_or_default()
     };
-    let reader = ["reader", "--interval", &interval].map(str::to_owned).to_vec();
-    let netmon = || measure.netmon.clone();
-    Ok([
-        contender("reader of eleven sysfs files", env::current_exe()?, reader, false),
-        contender("netmon", netmon(), run("ebpf"), true),
-        contender("netmon --source sysfs", netmon(), run("sysfs"), true),
-    ])
+    let against =
+        Against { netmon: of(Kind::Netmon), floor: of(Kind::Floor), judged: interfaces == JUDGED };
+    let row = |one: &Contender| against.row(one.kind, &one.name, &one.microseconds);
+    contenders.iter().map(row).collect()
 }
 
-impl Contender {
-    fn round(&mut self, namespace: &Namespace, measure: &Measure) -> Result<()> {
-        let nowhere: OwnedFd = File::options().write(true).open("/dev/null")?.into();
-        let mut agent = AgentCommand::new(namespace, &self.program)
-            .args(&self.arguments)
-            .output_to(nowhere)
-            .start()?;
-        if self.announces {
-            agent.stderr()?.wait_for("what counts each interface", |lines| {
-                (lines.len() >= measure.interfaces).then_some(())
-            })?;
-        }
-        thread::sleep(SETTLE);
-        let (begin, before) = (Instant::now(), cpu_time(&agent)?);
-        thread::sleep(measure.tick() * TICKS);
-        let (time, used) = (begin.elapsed(), cpu_time(&agent)? - before);
-        ensure!(agent.is_running()?, "{} has ended: {}", self.name, agent.stderr()?.text());
-        let ticks = time.as_secs_f64() / measure.tick().as_secs_f64();
-        self.microseconds.push(used.as_secs_f64() * 1e6 / ticks);
-        self.mebibytes.push(agent.resident_kib()? as f64 / KIB_PER_MIB);
-        agent.kill()?;
-        Ok(())
-    }
+/// What the contenders are compared to, and whether that is judged.
+struct Against<'a> {
+    netmon: &'a [f64],
+    floor: &'a [f64],
+    judged: bool,
+}
 
-    fn is_the_one(&self) -> bool {
-        self.name == "netmon"
-    }
-
-    fn time(&self, reader: f64) -> Row {
-        let parts = self.microseconds.iter().map(|time| 100.0 * time / reader).collect();
-        Row {
-            name: self.name.to_owned(),
-            unit: "µs a tick",
-            value: Summary::of(self.microseconds.clone()),
-            compared: Some(Compared {
-                how: "% of the reader",
-                value: Summary::of(parts),
-                bound: self.is_the_one().then_some(BOUND),
-            }),
-        }
-    }
-
-    fn memory(&self) -> Row {
-        let resident = Summary::of(self.mebibytes.clone());
-        Row {
-            name: format!("{}: memory", self.name),
-            unit: "MiB",
-            value: resident,
-            compared: self.is_the_one().then_some(Compared {
-                how: "MiB",
-                value: resident,
-                bound: Some(MEMORY_BOUND),
-            }),
+impl Against<'_> {
+    fn row(&self, kind: Kind, name: &str, samples: &[f64]) -> Row {
+        let times = |other| paired(samples, other, |one, other| one / other);
+        let row = Row::new(name, "µs", samples);
+        let to_netmon = |row: Row, bound: Option<Bound>| {
+            row.compared("times netmon", &times(self.netmon), bound.filter(|_| self.judged))
+        };
+        match kind {
+            Kind::Netmon => {
+                let bound = self.judged.then_some(OWN);
+                row.compared("times its system calls alone", &times(self.floor), bound)
+            }
+            Kind::Floor => row,
+            Kind::NetmonSysfs | Kind::NetmonWorkers => to_netmon(row, None),
+            Kind::Reader => to_netmon(row, Some(READER)),
+            Kind::ReaderEach => to_netmon(row, Some(READER_EACH)).at_best(&times(self.floor)),
+            Kind::Tool => to_netmon(row, Some(TOOL)),
         }
     }
 }
 
-/// What all threads of a process have used so far, user and system (proc_pid_schedstat: the
-/// first number of each thread is nanoseconds on a CPU).
-fn cpu_time(agent: &Agent) -> Result<Duration> {
-    let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{}/task", agent.pid()))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        let first = text.split(' ').next().context("an empty schedstat")?;
-        sum += first.parse::<u64>()?;
+/// The slope of each round.
+fn slopes(ticks: &[(usize, Vec<f64>)]) -> Vec<f64> {
+    let rounds = ticks.iter().map(|(_, samples)| samples.len()).min().unwrap_or(0);
+    (0..rounds)
+        .map(|round| {
+            let points: Vec<_> =
+                ticks.iter().map(|(count, samples)| (*count as f64, samples[round])).collect();
+            slope(&points)
+        })
+        .collect()
+}
+
+/// A single interface's part of a tick of the most, over that of [`JUDGED`].
+fn growth(ticks: &[(usize, Vec<f64>)]) -> Option<Row> {
+    let (most, of_most) = ticks.last()?;
+    let (_, of_judged) = ticks.iter().find(|(count, _)| *count == JUDGED)?;
+    let part =
+        |of_most: f64, of_judged: f64| (of_most / *most as f64) / (of_judged / JUDGED as f64);
+    let samples = paired(of_most, of_judged, part);
+    let name = format!("netmon: each of {most} over each of {JUDGED}");
+    (*most > JUDGED).then(|| Row::new(name, "times", &samples).bounded(&samples, GROWTH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::Verdict;
+
+    #[test]
+    fn only_what_netmon_can_reach_is_asked_of_it() {
+        let verdict = |kind, netmon, floor, samples| {
+            let against = Against { netmon: &[netmon], floor: &[floor], judged: true };
+            against.row(kind, "", &[samples]).compared.and_then(|compared| compared.verdict)
+        };
+        let each = |netmon, floor| verdict(Kind::ReaderEach, netmon, floor, 6000.0);
+        assert_eq!(each(100.0, 80.0), Some(Verdict::Holds));
+        assert_eq!(each(101.0, 100.0), Some(Verdict::Exceeded));
+        assert_eq!(each(110.0, 101.0), Some(Verdict::NotReachable));
+        // It is then the system calls alone that netmon has to keep to.
+        assert_eq!(verdict(Kind::Netmon, 150.0, 100.0, 150.0), Some(Verdict::Holds));
+        assert_eq!(verdict(Kind::Netmon, 180.0, 100.0, 180.0), Some(Verdict::Exceeded));
+        assert_eq!(verdict(Kind::Tool, 110.0, 120.0, 100.0), Some(Verdict::Exceeded));
     }
-    Ok(Duration::from_nanos(sum))
+
+    #[test]
+    fn growth_is_that_of_a_single_interface() {
+        let ticks = [(64, vec![640.0, 640.0]), (128, vec![640.0, 1280.0])];
+        let row = growth(&ticks);
+        assert_eq!(row.map(|row| row.value.median), Some(0.75));
+        assert_eq!(slopes(&ticks), [0.0, 10.0]);
+        assert!(growth(&ticks[..1]).is_none());
+    }
 }

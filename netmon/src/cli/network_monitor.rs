@@ -1,0 +1,84 @@
+//! `netmon run --workers`: what it takes to start a network monitor.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::runtime::Runtime;
+
+use super::Failure;
+use super::alone::finish;
+use super::signals::{self, Signals};
+use crate::agent::{Limits, Report, Sink};
+use crate::config::Settings;
+use crate::model::link::Link;
+use crate::model::traffic::names::Names;
+use crate::model::traffic::selection::Selection;
+use crate::privileges;
+use crate::sinks::messages::Messages;
+use crate::sinks::output::Output;
+use crate::sources::netlink::links::{Links, News};
+use crate::workers::launcher::Launcher;
+use crate::workers::namespace;
+use crate::workers::network_monitor::{Elsewhere, NetworkMonitor, Parts};
+use crate::workers::socket;
+
+/// What was asked for.
+pub(super) struct Asked {
+    pub(super) settings: Settings,
+    pub(super) elsewhere: Elsewhere,
+    pub(super) elsewhere_excluded: Elsewhere,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) limits: Limits,
+    pub(super) log: bool,
+}
+
+/// Starts it and waits for its end.
+pub(super) fn start(
+    asked: Asked,
+    runtime: &Runtime,
+    (links, news): (Links, News),
+    existing: &[Link],
+    mut signals: Signals,
+    (messages, output): (Messages, Output),
+) -> Result<ExitCode, Failure> {
+    if !asked.settings.wait {
+        for (place, _) in &asked.elsewhere {
+            namespace::resolve(place).map_err(|error| {
+                let hint = "use --wait to wait for namespaces that come later";
+                Failure::Use(anyhow::anyhow!("{error}\n{hint}"))
+            })?;
+        }
+    }
+    let entered = runtime.enter();
+    let path = match asked.socket {
+        Some(path) => path,
+        None => socket::default_path().map_err(Failure::usage)?,
+    };
+    let socket = socket::bind(&path).map_err(Failure::other)?;
+    let inode = namespace::own().context("no /proc").map_err(Failure::Other)?;
+    let launcher = Launcher::start()
+        .context("cannot start the process that starts interface monitors")
+        .map_err(Failure::Other)?;
+    privileges::drop_all_but(&[]);
+    let own = !asked.settings.selection.wanted.is_empty();
+    let mut monitor = NetworkMonitor::new(Parts {
+        settings: asked.settings,
+        own: inode,
+        elsewhere: asked.elsewhere,
+        elsewhere_excluded: asked.elsewhere_excluded,
+        socket,
+        launcher,
+        messages,
+        report: Report::new(Sink::lines(output, Selection::default(), Names::default())),
+        log: asked.log,
+    })
+    .map_err(Failure::other)?;
+    monitor.stop_at(async move { signals.first().await });
+    if own {
+        monitor.watch_own((links, news), existing);
+    }
+    drop(entered);
+    let (end, report, messages) = runtime.block_on(monitor.run(asked.limits, signals::restore));
+    finish(report.into_sink(), end, &messages)
+}

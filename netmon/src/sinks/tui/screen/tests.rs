@@ -1,0 +1,425 @@
+//! Frames against golden files, and keys against what they make of the state.
+//! `UPDATE_GOLDEN=1` writes the files anew: look at what git says then.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use ratatui_core::style::{Color, Modifier};
+use unicode_width::UnicodeWidthStr;
+
+use super::*;
+use crate::model::traffic::names::Names;
+use crate::sinks::tui::input::Decoder;
+use crate::sinks::tui::samples::Router;
+
+const PLAIN: Theme = Theme { color: false, unicode: true };
+const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (200, 60), (40, 10)];
+
+/// A router after some ticks, and the screen that has seen them all.
+fn screen_of(router: &mut Router, ticks: u64) -> Screen {
+    let mut screen = new_screen(PLAIN);
+    for _ in 0..ticks {
+        router.tick();
+        router.show(&mut screen);
+    }
+    screen
+}
+
+fn new_screen(theme: Theme) -> Screen {
+    let names = Names::parse("https 443/tcp", "tcp 6");
+    Screen::new(Units::default(), theme, Arc::new(names))
+}
+
+fn usual() -> Screen {
+    screen_of(&mut Router::new(8, 40, 300), 100)
+}
+
+fn press(screen: &mut Screen, keys: &str) {
+    let mut inputs = Vec::new();
+    let mut decoder = Decoder::default();
+    decoder.feed(keys.as_bytes(), |input| inputs.push(input));
+    decoder.give_up(|input| inputs.push(input));
+    for input in inputs {
+        assert_eq!(screen.input(input), Effect::Draw);
+    }
+}
+
+fn frame(screen: &mut Screen, (width, height): (u16, u16)) -> Buffer {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+    screen.draw(&mut buffer);
+    buffer
+}
+
+fn text(buffer: &Buffer) -> String {
+    let mut text = String::new();
+    for row in buffer.content.chunks(buffer.area.width.into()) {
+        let mut line = String::new();
+        let mut hidden = 0;
+        for cell in row {
+            // What a wide character covers is not there.
+            if hidden == 0 {
+                line.push_str(cell.symbol());
+                hidden = cell.symbol().width();
+            }
+            hidden = hidden.saturating_sub(1);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[track_caller]
+fn golden(name: &str, screen: &mut Screen, size: (u16, u16)) {
+    let name = format!("{name}-{}x{}.txt", size.0, size.1);
+    let drawn = text(&frame(screen, size));
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sinks/tui/screen/golden").join(&name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &drawn).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(drawn == wanted, "{name} is not as it was; now:\n{drawn}");
+}
+
+#[test]
+fn every_tab_at_every_size() {
+    let mut screen = usual();
+    for (number, name) in
+        ["interfaces", "processes", "flows", "protocols", "drops", "events"].iter().enumerate()
+    {
+        press(&mut screen, &(number + 1).to_string());
+        for size in SIZES {
+            golden(name, &mut screen, size);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_known_yet() {
+    let mut screen = new_screen(PLAIN);
+    golden("empty-interfaces", &mut screen, (80, 24));
+    press(&mut screen, "2");
+    golden("empty-processes", &mut screen, (80, 24));
+}
+
+#[test]
+fn what_is_missing_is_told_with_the_reason() {
+    let mut router = Router::new(4, 3, 5);
+    let mut screen = new_screen(PLAIN);
+    router.tick();
+    router.lose_traffic();
+    router.show(&mut screen);
+    for (keys, name) in [
+        ("1", "interfaces"),
+        ("2", "processes"),
+        ("3", "flows"),
+        ("4", "protocols"),
+        ("5", "drops"),
+    ] {
+        press(&mut screen, keys);
+        golden(&format!("missing-{name}"), &mut screen, (80, 24));
+    }
+}
+
+#[test]
+fn full_tables_and_samples_are_told() {
+    let mut router = Router::new(4, 3, 5);
+    let mut screen = new_screen(PLAIN);
+    router.tick();
+    router.fill_tables();
+    router.show(&mut screen);
+    press(&mut screen, "2");
+    golden("full-processes", &mut screen, (80, 24));
+    press(&mut screen, "3");
+    golden("full-flows", &mut screen, (80, 24));
+}
+
+#[test]
+fn it_stands_still_while_paused() {
+    let mut router = Router::new(4, 3, 5);
+    let mut screen = screen_of(&mut router, 3);
+    press(&mut screen, " ");
+    golden("paused", &mut screen, (80, 24));
+    let still = text(&frame(&mut screen, (80, 24)));
+    router.tick();
+    assert!(!router.show(&mut screen), "nothing to draw");
+    assert_eq!(text(&frame(&mut screen, (80, 24))), still);
+    press(&mut screen, "2");
+    assert!(text(&frame(&mut screen, (80, 24))).contains("nginx"), "keys go on working");
+    press(&mut screen, "1 ");
+    let now = text(&frame(&mut screen, (80, 24)));
+    assert!(now.contains("22:13:24") && !now.contains("PAUSED"), "{now}");
+}
+
+#[test]
+fn filters() {
+    let mut screen = usual();
+    press(&mut screen, "3/proc:nginx port:443");
+    golden("filter-typed", &mut screen, (80, 24));
+    press(&mut screen, " size:7");
+    golden("filter-wrong", &mut screen, (80, 24));
+    press(&mut screen, "\x17\r");
+    golden("filter-kept", &mut screen, (80, 24));
+    press(&mut screen, "1/if:eth* proc:x");
+    golden("filter-foreign", &mut screen, (80, 24));
+}
+
+#[test]
+fn into_the_rows() {
+    let mut screen = usual();
+    press(&mut screen, "jj");
+    golden("selected-interface", &mut screen, (80, 24));
+    press(&mut screen, "\r");
+    golden("flows-of-interface", &mut screen, (80, 24));
+    press(&mut screen, "jjj");
+    golden("selected-flow", &mut screen, (80, 24));
+    press(&mut screen, "1\x1b[H");
+    press(&mut screen, "2\x1b[Hj\r");
+    golden("flows-of-process", &mut screen, (80, 24));
+    golden("flows-of-process", &mut screen, (40, 10));
+}
+
+#[test]
+fn units_and_signs() {
+    let mut screen = usual();
+    press(&mut screen, "u");
+    golden("bits", &mut screen, (80, 24));
+    press(&mut screen, "uh");
+    golden("raw", &mut screen, (120, 40));
+    let mut router = Router::new(8, 40, 300);
+    let mut screen = new_screen(Theme { color: false, unicode: false });
+    for _ in 0..100 {
+        router.tick();
+        router.show(&mut screen);
+    }
+    press(&mut screen, "j");
+    golden("ascii", &mut screen, (120, 24));
+    assert!(text(&frame(&mut screen, (120, 24))).is_ascii());
+}
+
+#[test]
+fn help_and_no_room() {
+    let mut screen = usual();
+    press(&mut screen, "?");
+    golden("help", &mut screen, (80, 24));
+    golden("help", &mut screen, (40, 10));
+    press(&mut screen, "jjj");
+    golden("help-below", &mut screen, (40, 10));
+    press(&mut screen, "\x1b");
+    golden("too-small", &mut screen, (39, 10));
+    golden("too-small", &mut screen, (10, 3));
+    for size in [(0, 0), (1, 1), (65_535, 1), (1, 500), (500, 8)] {
+        frame(&mut screen, size);
+    }
+}
+
+/// What is told by a colour is told without it, too.
+#[test]
+fn colours_add_to_signs_and_replace_none() {
+    let mut screen = usual();
+    press(&mut screen, "j");
+    let plain = frame(&mut screen, (80, 24));
+    screen.theme.color = true;
+    let colored = frame(&mut screen, (80, 24));
+    assert_eq!(text(&plain), text(&colored));
+    for cell in &plain.content {
+        assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+    }
+    let used = [Color::Reset, Color::Cyan, Color::Yellow];
+    for cell in &colored.content {
+        assert!(used.contains(&cell.fg) && cell.bg == Color::Reset, "{cell:?}");
+    }
+    let row = plain.content.chunks(80).find(|row| row[0].symbol() == ">").unwrap();
+    assert!(row.iter().all(|cell| cell.modifier.contains(Modifier::REVERSED)));
+}
+
+/// The tab, the order, the row that is selected, what the flows are of, and the filter.
+fn summary(screen: &mut Screen) -> String {
+    frame(screen, (80, 24));
+    let state = screen.state().clone();
+    let this = tab(state.tab);
+    let table = state.table();
+    let mut text = format!("{} {}", this.short, this.columns[table.sort].title);
+    text.push_str(if table.reversed { " reversed" } else { "" });
+    if table.selected.is_some() {
+        let row = screen.order[table.place] as usize;
+        let data = screen.frozen.as_deref().unwrap_or(&screen.live);
+        text.push_str(" at ");
+        (this.columns[0].cell)(data, row).write(state.units, PLAIN, &mut text);
+    }
+    match &state.scope {
+        Some(Scope::Interface(_, name)) => write!(text, " of {name}").unwrap(),
+        Some(Scope::Process { pid, .. }) => write!(text, " of {pid}").unwrap(),
+        None => {}
+    }
+    if !table.filter.is_empty() || state.editing {
+        write!(text, " /{}{}", table.filter, if state.editing { "_" } else { "" }).unwrap();
+    }
+    text
+}
+
+#[test]
+fn keys_do_what_the_help_says() {
+    let table = [
+        ("", "If NAME"),
+        // Tabs.
+        ("2", "Proc AVG"),
+        ("\t\t", "Flows RATE"),
+        ("\x1b[Z", "Events TIME"),
+        ("\x1b[C\x1b[C\x1b[D", "Proc AVG"),
+        // Order.
+        (">", "If STATE"),
+        ("<", "If UP/DN"),
+        ("<>", "If NAME"),
+        ("r", "If NAME reversed"),
+        ("r>", "If STATE"),
+        ("rr", "If NAME"),
+        // Rows. The first press of an arrow selects the first row that is seen.
+        ("j", "If NAME at br-lan"),
+        ("jj", "If NAME at eth0"),
+        ("jjk", "If NAME at br-lan"),
+        ("kkk", "If NAME at br-lan"),
+        ("G", "If NAME at wg0"),
+        ("Gj", "If NAME at wg0"),
+        ("Gg", "If NAME at br-lan"),
+        ("\x1b[6~", "If NAME at wg0"),
+        ("\x1b[F\x1b[5~", "If NAME at br-lan"),
+        ("jj\x1b", "If NAME"),
+        // The selection follows its row.
+        ("jjr", "If NAME reversed at eth0"),
+        ("jj>>", "If RX at eth0"),
+        // Into rows and back.
+        ("\r", "If NAME at br-lan"),
+        ("jj\r", "Flows RATE of eth0"),
+        ("jj\r\x1b", "If NAME at eth0"),
+        ("jj\r\x7f", "If NAME at eth0"),
+        ("2j\r", "Flows RATE of 1000"),
+        ("2j\rj\r", "Flows RATE at lo of 1000"),
+        ("2j\r\x1b", "Proc AVG at nginx"),
+        ("1j\r3", "Flows RATE"),
+        ("3>>j2\t", "Flows BYTES at lo"),
+        ("3j1jj\r\x1b3", "Flows RATE at lo"),
+        ("5j\r", "If NAME at eth0"),
+        ("6j\r", "Events TIME at 22:13:23"),
+        ("6jj\r", "If NAME at wan0"),
+        // The filter.
+        ("/", "If NAME /_"),
+        ("/eth", "If NAME /eth_"),
+        ("/eth j\x7f\x7f\r", "If NAME /eth"),
+        ("/one two\x17\r", "If NAME /one "),
+        ("/one\x15\r", "If NAME"),
+        ("/eth\x1b", "If NAME"),
+        ("/eth\r\x1b", "If NAME"),
+        ("/eth\rG", "If NAME at veth網路0 /eth"),
+        ("/eth\r23\x1b[Z\x1b[Z", "If NAME /eth"),
+        ("/wg\rj/\x7f\x7f", "If NAME at wg0 /_"),
+        ("/wg\rjj\r/lo\r\x1b\x1b", "If NAME at wg0 /wg"),
+        // The help takes no other key for its own.
+        ("?2", "Proc AVG"),
+        ("?jj", "If NAME"),
+        ("?\x1bj", "If NAME at br-lan"),
+    ];
+    for (keys, wanted) in table {
+        let mut screen = screen_of(&mut Router::new(8, 40, 300), 3);
+        frame(&mut screen, (80, 24));
+        press_each(&mut screen, keys);
+        assert_eq!(summary(&mut screen), wanted, "{keys:?}");
+    }
+}
+
+/// With a frame between, as people type.
+fn press_each(screen: &mut Screen, keys: &str) {
+    let mut inputs = Vec::new();
+    let mut decoder = Decoder::default();
+    decoder.feed(keys.as_bytes(), |input| inputs.push(input));
+    decoder.give_up(|input| inputs.push(input));
+    for input in inputs {
+        screen.input(input);
+        frame(screen, (80, 24));
+    }
+}
+
+#[test]
+fn keys_for_the_agent() {
+    let mut screen = usual();
+    for (key, effect) in [
+        (Key::Char('q'), Effect::Quit),
+        (Key::Ctrl('c'), Effect::Quit),
+        (Key::Ctrl('z'), Effect::Suspend),
+        (Key::Ctrl('l'), Effect::Redraw),
+    ] {
+        assert_eq!(screen.input(Input::Key(key)), effect);
+    }
+    press(&mut screen, "?");
+    assert_eq!(screen.input(Input::Key(Key::Char('q'))), Effect::Quit);
+    press(&mut screen, "/q");
+    assert_eq!(screen.input(Input::Key(Key::Ctrl('c'))), Effect::Quit);
+}
+
+#[test]
+fn the_mouse() {
+    let click = |x: u16, y: u16| format!("\x1b[<0;{};{}M", x + 1, y + 1);
+    let table = [
+        (click(17, 2), "Proc AVG"),
+        (click(79, 2), "If NAME"),
+        (click(24, 4), "If RX"),
+        (click(24, 4) + &click(24, 4), "If RX reversed"),
+        (click(24, 4) + &click(3, 4), "If NAME"),
+        (click(30, 6), "If NAME at eth0"),
+        (click(30, 6) + &click(2, 6), "Flows RATE of eth0"),
+        (click(30, 20), "If NAME"),
+        (click(0, 23), "If NAME"),
+        ("j\x1b[<65;1;1M".to_owned(), "If NAME at eth1.100"),
+        ("j\x1b[<65;1;1M\x1b[<64;1;1M".to_owned(), "If NAME at br-lan"),
+        ("?".to_owned() + &click(17, 2), "If NAME"),
+    ];
+    for (keys, wanted) in table {
+        let mut screen = screen_of(&mut Router::new(8, 40, 300), 3);
+        frame(&mut screen, (80, 24));
+        press_each(&mut screen, &keys);
+        assert_eq!(summary(&mut screen), wanted, "{keys:?}");
+    }
+    // Without a selection the wheel moves the rows.
+    let mut screen = usual();
+    frame(&mut screen, (80, 24));
+    press_each(&mut screen, "3\x1b[<65;1;1M\x1b[<65;1;1M");
+    assert_eq!((screen.state.table().top, &screen.state.table().selected), (6, &None));
+}
+
+#[test]
+fn a_selected_row_is_followed_and_its_place_kept_when_it_is_gone() {
+    let mut router = Router::new(8, 40, 300);
+    let mut screen = screen_of(&mut router, 3);
+    press_each(&mut screen, "2jj");
+    assert_eq!(summary(&mut screen), "Proc AVG at curl");
+    // The first one is idle now.
+    let processes = router.traffic.processes.as_mut().unwrap();
+    (processes[0].rx.average, processes[0].tx.average) = (Some(0.0), Some(0.0));
+    router.show(&mut screen);
+    assert_eq!(summary(&mut screen), "Proc AVG at curl");
+    assert_eq!(screen.state.table().place, 0);
+    router.traffic.processes.as_mut().unwrap().remove(1);
+    router.show(&mut screen);
+    assert_eq!(summary(&mut screen), "Proc AVG at sshd");
+    router.traffic.processes.as_mut().unwrap().clear();
+    router.show(&mut screen);
+    assert_eq!(summary(&mut screen), "Proc AVG");
+}
+
+#[test]
+fn kernel_threads_are_shown_when_asked_for() {
+    let mut screen = usual();
+    press(&mut screen, "2");
+    assert!(!text(&frame(&mut screen, (80, 60))).contains("kworker"));
+    press(&mut screen, "K");
+    assert!(text(&frame(&mut screen, (80, 60))).contains("kworker"));
+}
+
+#[test]
+fn it_begins_as_it_was_asked_to() {
+    let mut screen = usual().beginning_with("kwork", true);
+    press(&mut screen, "2");
+    let shown = text(&frame(&mut screen, (80, 60)));
+    assert!(shown.contains("kworker") && !shown.contains("curl"), "{shown}");
+}

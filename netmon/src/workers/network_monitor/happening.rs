@@ -1,0 +1,105 @@
+//! What happens between ticks comes in through one channel, as it does in the agent.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::peers::PeerId;
+use super::space::{Found, Place};
+use crate::agent::End;
+use crate::sources::netlink::links::{LinkNews, News};
+use crate::workers::connection::{Hearer, Speaker};
+use crate::workers::decoder::Received;
+use crate::workers::launcher::{Exit, Exits, LaunchError, Opened};
+use crate::workers::namespace::Changes;
+use crate::workers::peer;
+use crate::workers::protocol::ToMonitor;
+
+/// Something that happened.
+pub(super) enum Happening {
+    /// News of an interface in the namespace of this number.
+    News(u32, LinkNews),
+    /// Namespaces have come or gone.
+    Namespaces,
+    /// A namespace was looked into, or not.
+    Opened(Found, Result<Opened, LaunchError>),
+    /// An interface monitor was started, or not.
+    Spawned(Place, Result<u32, LaunchError>),
+    /// A process that was started has ended; `None`: nobody will be told of that any more.
+    Exited(Option<Exit>),
+    /// Somebody has connected,
+    Joined(PeerId, (Hearer, Speaker), peer::Peer),
+    /// has said something, and may say more when the permit is dropped,
+    Heard(PeerId, Received<ToMonitor>, OwnedSemaphorePermit),
+    /// and is gone, in order or not.
+    Left(PeerId, Result<(), String>),
+    /// An interface monitor may be due to be started.
+    Look,
+    /// It is to end.
+    End(End),
+}
+
+type Sender = UnboundedSender<Happening>;
+
+/// Hands on which processes have ended.
+pub(super) fn exits(mut exits: Exits, sender: Sender) {
+    tokio::spawn(async move {
+        loop {
+            let exit = exits.next().await;
+            let last = exit.is_none();
+            if sender.send(Happening::Exited(exit)).is_err() || last {
+                return;
+            }
+        }
+    });
+}
+
+/// Ends it when stdout takes no more.
+pub(super) fn failure(failure: impl Future<Output = io::Error> + Send + 'static, sender: Sender) {
+    tokio::spawn(async move { sender.send(Happening::End(End::Output(failure.await))) });
+}
+
+/// Hands on that namespaces came or went.
+pub(super) fn namespaces(sender: Sender) {
+    tokio::spawn(async move {
+        let mut changes = match Changes::new() {
+            Ok((changes, _)) => changes,
+            Err(error) => return tracing::warn!("namespaces that come are not seen: {error}"),
+        };
+        // What came before there was somebody to tell.
+        while sender.send(Happening::Namespaces).is_ok() {
+            if let Err(error) = changes.next().await {
+                return tracing::warn!("namespaces that come are not seen any more: {error}");
+            }
+        }
+    });
+}
+
+/// Hands on the news of a namespace's interfaces, until it is aborted.
+pub(super) fn news(space: u32, mut news: News, sender: Sender) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        while let Some(news) = news.next().await {
+            if sender.send(Happening::News(space, news)).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Looks again after this time.
+pub(super) fn look_after(delay: Duration, sender: Sender) {
+    tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        sender.send(Happening::Look)
+    });
+}
+
+/// Completes after this time, or never.
+pub(super) async fn passed(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,221 @@
+//! What the network monitor keeps with each interface: its facts as they came, who watches it,
+//! and how it stands with that process.
+
+use std::time::{Duration, Instant};
+
+use ecow::EcoString;
+
+use super::peers::PeerId;
+use crate::agent::watchlist::Watched;
+use crate::model::link::IfIndex;
+use crate::model::snapshot::{InterfaceFacts, Silence};
+use crate::recovery::policy::Policy;
+use crate::workers::course::{Course, Stage};
+use crate::workers::protocol::{Sample, WorkerStatus};
+
+/// A sample may come late once, on a busy machine; then the interface is stale.
+const MISSED: u32 = 2;
+/// Where ticks are many a second, it may come so late.
+const OLD: Duration = Duration::from_millis(500);
+
+/// One interface's.
+#[derive(Debug)]
+pub(super) struct Post {
+    pub(super) facts: InterfaceFacts,
+    /// `None` until the interface was first here.
+    pub(super) policy: Option<Policy>,
+    pub(super) course: Course,
+    /// The process that the launcher has started for it, as long as it lives.
+    pub(super) pid: Option<u32>,
+    /// Who has come forward for it.
+    pub(super) peer: Option<PeerId>,
+    /// Whether that one was started by somebody else.
+    pub(super) by_hand: bool,
+    /// Counts those who came forward, so that the totals of two are not taken for one's.
+    lives: u32,
+    /// A sample has come since the last tick.
+    fresh: bool,
+    missed: u32,
+    pub(super) last: Option<(&'static str, Instant)>,
+    pub(super) absence_reported: bool,
+    /// The name in its namespace that `facts.name` was made of.
+    bare_name: EcoString,
+}
+
+impl Default for Post {
+    fn default() -> Self {
+        Self {
+            facts: InterfaceFacts {
+                silence: Some(Silence::NotRunning),
+                ..InterfaceFacts::default()
+            },
+            policy: None,
+            course: Course::default(),
+            pid: None,
+            peer: None,
+            by_hand: false,
+            lives: 0,
+            fresh: false,
+            missed: 0,
+            last: None,
+            absence_reported: false,
+            bare_name: EcoString::new(),
+        }
+    }
+}
+
+impl Post {
+    /// Somebody watches it from now on.
+    pub(super) fn take(&mut self, peer: PeerId, by_hand: bool) {
+        self.peer = Some(peer);
+        self.by_hand = by_hand;
+        self.lives = self.lives.wrapping_add(1);
+        self.fresh = false;
+        self.facts.silence = Some(Silence::NotRunning);
+        self.course.runs();
+    }
+
+    /// Nobody watches it any more.
+    pub(super) fn lose(&mut self) {
+        self.peer = None;
+        self.by_hand = false;
+        self.facts.silence = Some(Silence::NotRunning);
+    }
+
+    /// Takes in one tick's facts, read at that time.
+    pub(super) fn hear(&mut self, sample: Sample, read_at: Instant) {
+        let InterfaceFacts { key, life: _, ifindex: _, name, due, .. } = &self.facts;
+        let (key, name, due) = (*key, name.clone(), *due);
+        let life = (self.lives << 16) | (sample.facts.life & 0xffff);
+        let (read_at, silence) = (Some(read_at), None);
+        self.facts = InterfaceFacts { key, life, name, due, read_at, silence, ..sample.facts };
+        self.fresh = true;
+        self.missed = 0;
+    }
+
+    /// Whether something is known of the interface now.
+    pub(super) const fn is_known(&self) -> bool {
+        self.facts.silence.is_none()
+    }
+
+    /// At a tick: what has not come is not known any more.
+    pub(super) fn grow_old(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.fresh) && self.peer.is_some() {
+            self.missed += 1;
+            let old = self.facts.read_at.is_none_or(|at| now.saturating_duration_since(at) >= OLD);
+            if self.missed >= MISSED && old && self.is_known() {
+                self.facts.silence = Some(Silence::Stale);
+            }
+        }
+    }
+}
+
+/// At a tick: the facts that come from the list and not from a sample.
+pub(super) fn describe(item: &mut Watched<Post>, space: u32, prefix: Option<&str>, tick: u64) {
+    let Watched { key, name, link, present, wanted, live, .. } = item;
+    let facts = &mut live.facts;
+    facts.key = (space << 20) | *key;
+    facts.ifindex = present.then_some(link.ifindex);
+    if live.bare_name != *name {
+        live.bare_name.clone_from(name);
+        facts.name = match prefix {
+            Some(prefix) => format!("{prefix}/{name}").into(),
+            None => name.clone(),
+        };
+    }
+    if facts.silence.is_some() || !*present {
+        facts.admin_up = present.then_some(link.admin_up);
+    }
+    facts.due = !*present || (tick - 1).is_multiple_of(wanted.ticks);
+}
+
+/// What `netmon workers` shows of it.
+pub(super) fn status(item: &Watched<Post>, namespace: Option<&str>, now: Instant) -> WorkerStatus {
+    let Watched { name, link, present, live, .. } = item;
+    let ifindex = present.then_some(link.ifindex).map(|IfIndex(ifindex)| ifindex);
+    let state = match (live.course.stage(), live.facts.silence) {
+        _ if !*present => "no interface".to_owned(),
+        (Stage::Waiting(at), _) => {
+            let left = at.saturating_duration_since(now).as_secs_f64();
+            format!("starts again in {left:.1} s")
+        }
+        (Stage::Started(_), _) => "starting".to_owned(),
+        (Stage::GivenUp, _) => "given up".to_owned(),
+        (Stage::Running, Some(Silence::Stale)) => "stale".to_owned(),
+        (Stage::Running, Some(Silence::NotRunning)) => "ready".to_owned(),
+        (Stage::Running, None) => "running".to_owned(),
+        (Stage::Idle, _) => "ended".to_owned(),
+    };
+    WorkerStatus {
+        interface: namespace.map_or_else(|| name.to_string(), |space| format!("{space}/{name}")),
+        namespace: namespace.map(str::to_owned),
+        ifindex,
+        pid: live.pid,
+        state,
+        restarts: live.course.restarts(),
+        last_message: live.last.map(|(message, _)| message.to_owned()),
+        last_message_ms: live
+            .last
+            .map(|(_, at)| now.saturating_duration_since(at).as_millis() as u64),
+        launched: !live.by_hand,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(life: u32, admin_up: bool) -> Sample {
+        let facts = InterfaceFacts {
+            life,
+            ifindex: Some(IfIndex(7)),
+            name: "eth0".into(),
+            admin_up: Some(admin_up),
+            ..InterfaceFacts::default()
+        };
+        Sample { tick: 1, at_ns: 0, reading_ns: 0, facts }
+    }
+
+    #[test]
+    fn a_sample_may_be_late_once_or_half_a_second() {
+        let mut post = Post::default();
+        let start = Instant::now();
+        let later = |ms| start + Duration::from_millis(ms);
+        post.take(1, false);
+        post.grow_old(start);
+        assert_eq!(post.facts.silence, Some(Silence::NotRunning), "nothing has come yet");
+        post.hear(sample(0, true), start);
+        post.grow_old(later(100));
+        post.grow_old(later(2_000));
+        assert!(post.is_known(), "late once");
+        post.grow_old(later(3_000));
+        assert_eq!(post.facts.silence, Some(Silence::Stale));
+        post.hear(sample(0, true), later(3_500));
+        for ms in [3_600, 3_700, 3_800, 3_900] {
+            post.grow_old(later(ms));
+            assert!(post.is_known(), "it goes on, and is late by less than half a second");
+        }
+        post.grow_old(later(4_000));
+        assert_eq!(post.facts.silence, Some(Silence::Stale));
+        post.lose();
+        assert_eq!(post.facts.silence, Some(Silence::NotRunning));
+    }
+
+    #[test]
+    fn what_the_list_says_is_kept_and_another_process_is_another_life() {
+        let mut post = Post::default();
+        (post.facts.key, post.facts.due) = (3, true);
+        post.facts.name = "blue/eth0".into();
+        let mut lives = Vec::new();
+        for (peer, life) in [(1, 0), (1, 1), (2, 0), (2, 1 << 16)] {
+            if post.peer != Some(peer) {
+                post.take(peer, false);
+            }
+            post.hear(sample(life, false), Instant::now());
+            lives.push(post.facts.life);
+        }
+        assert_eq!((post.facts.key, &*post.facts.name, post.facts.due), (3, "blue/eth0", true));
+        assert_eq!(post.facts.admin_up, Some(false));
+        assert!(lives[0] != lives[1] && lives[1] != lives[2] && lives[0] != lives[2], "{lives:?}");
+    }
+}

@@ -1,0 +1,367 @@
+//! One network namespace: its interfaces, and how it is followed. And which namespaces there are.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ecow::EcoString;
+use tokio::task::JoinHandle;
+
+use super::post::{self, Post};
+use super::{NetworkMonitor, happening};
+use crate::agent::End;
+use crate::agent::watchlist::{Change, Watched, Watchlist};
+use crate::config::Settings;
+use crate::model::event::{Event, EventKind};
+use crate::model::link::{IfIndex, Link};
+use crate::model::select::{SelectError, Selection, Selector};
+use crate::model::snapshot::{InterfaceFacts, Silence};
+use crate::recovery::policy::Policy;
+use crate::sources::netlink::links::{LinkNews, Links, News};
+use crate::workers::launcher::{LaunchError, Opened};
+use crate::workers::namespace::{self, Where};
+
+/// Which interface of which namespace: their numbers here, which stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) space: u32,
+    pub(super) key: u32,
+}
+
+/// A namespace that is wanted and was found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    space: u32,
+    pub(super) path: PathBuf,
+}
+
+/// A namespace.
+pub(super) struct Space {
+    pub(super) id: u32,
+    /// What stands before its interfaces' names; `None`: it is the monitor's own.
+    pub(super) prefix: Option<Arc<str>>,
+    /// Where it is, and its inode; the latter is 0 until it was opened.
+    pub(super) path: Option<PathBuf>,
+    pub(super) inode: u64,
+    pub(super) settings: Settings,
+    pub(super) list: Watchlist<Post>,
+    /// `None` until it was opened.
+    links: Option<Links>,
+    news: Option<JoinHandle<()>>,
+    /// Its name is gone, so no news will come.
+    gone: bool,
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Space {
+    fn new(id: u32, prefix: Option<Arc<str>>, path: Option<PathBuf>, settings: Settings) -> Self {
+        Self {
+            id,
+            prefix,
+            path,
+            inode: 0,
+            settings,
+            list: Watchlist::new(),
+            links: None,
+            news: None,
+            gone: false,
+        }
+    }
+
+    /// Lets go of it: a socket would keep the namespace alive.
+    fn close(&mut self) {
+        self.links = None;
+        if let Some(news) = self.news.take() {
+            news.abort();
+        }
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.links.is_some() || self.gone
+    }
+
+    /// Its interfaces are known, and their news come.
+    pub(super) const fn is_followed(&self) -> bool {
+        self.links.is_some()
+    }
+
+    /// It is gone, and that was shown.
+    pub(super) fn is_over(&self) -> bool {
+        self.gone && self.list.items().iter().all(|item| item.live.absence_reported)
+    }
+
+    /// Whether there is something to show of each interface that can be shown.
+    pub(super) fn is_known(&self) -> bool {
+        let known = |item: &Watched<Post>| !item.present || item.live.is_known();
+        self.list.items().iter().all(known)
+    }
+
+    pub(super) fn describe(&mut self, tick: u64, now: Instant) {
+        let prefix = self.prefix.as_deref();
+        for item in self.list.items_mut() {
+            item.live.grow_old(now);
+            post::describe(item, self.id, prefix, tick);
+        }
+    }
+
+    /// The facts to show: of all that exist, and once of each that does not any more.
+    pub(super) fn shown(&mut self) -> impl Iterator<Item = &InterfaceFacts> {
+        self.list.items_mut().iter_mut().filter_map(|item| {
+            let known = std::mem::replace(&mut item.live.absence_reported, !item.present);
+            (item.present || !known).then_some(&item.live.facts)
+        })
+    }
+
+    pub(super) fn name_of(&self, item: &Watched<Post>) -> EcoString {
+        match &self.prefix {
+            Some(prefix) => format!("{prefix}/{}", item.name).into(),
+            None => item.name.clone(),
+        }
+    }
+
+    /// The place in the list of the one of this key.
+    pub(super) fn find_key(&self, key: u32) -> Option<usize> {
+        self.list.items().iter().position(|item| item.key == key)
+    }
+}
+
+impl NetworkMonitor {
+    /// Watches the interfaces of its own namespace.
+    pub fn watch_own(&mut self, (links, news): (Links, News), existing: &[Link]) {
+        let id = self.add_space(None, None, self.settings.clone());
+        self.watch_space(id, (links, news), existing, self.own);
+    }
+
+    fn add_space(&mut self, prefix: Option<&str>, path: Option<PathBuf>, of: Settings) -> u32 {
+        let id = self.next_space;
+        self.next_space += 1;
+        let space = Space::new(id, prefix.map(Arc::from), path, of);
+        let place = self.spaces.partition_point(|other| other.prefix <= space.prefix);
+        self.spaces.insert(place, space);
+        id
+    }
+
+    fn watch_space(&mut self, id: u32, with: (Links, News), existing: &[Link], inode: u64) {
+        let Some(at) = self.spaces.iter().position(|space| space.id == id) else {
+            return;
+        };
+        let space = &mut self.spaces[at];
+        space.inode = inode;
+        space.links = Some(with.0);
+        space.news = Some(happening::news(id, with.1, self.sender.clone()));
+        for link in existing {
+            self.update(at, link.clone(), true);
+        }
+        self.start_due();
+    }
+
+    /// Compares the namespaces that are wanted with those that are there.
+    pub(super) fn follow_namespaces(&mut self) {
+        let mut wanted: Vec<(String, PathBuf)> = Vec::new();
+        for (place, _) in self.elsewhere.clone() {
+            match namespace::resolve(&place) {
+                Ok(found) => wanted.extend(found),
+                Err(error) if self.ticks == 0 => self.warn(format!("{error}; waiting for it")),
+                Err(error) => tracing::debug!("{error}"),
+            }
+        }
+        let named = namespace::named().unwrap_or_default();
+        for at in 0..self.spaces.len() {
+            let space = &self.spaces[at];
+            let Some(prefix) = space.prefix.as_deref().filter(|_| !space.gone) else {
+                continue;
+            };
+            let there = wanted.iter().any(|(other, _)| other == prefix);
+            // Another may have been given the name meanwhile.
+            let same = |inode: &Option<u64>| inode.is_none_or(|inode| inode == space.inode);
+            let same = space.inode == 0 || named.get(prefix).is_none_or(same);
+            if !there || !same {
+                self.forget_space(at);
+            }
+        }
+        for (prefix, path) in wanted {
+            let followed = |space: &Space| space.prefix.as_deref() == Some(&*prefix) && !space.gone;
+            if !self.spaces.iter().any(followed) {
+                let settings = self.settings_in(&prefix);
+                let space = self.add_space(Some(&prefix), Some(path.clone()), settings);
+                self.open(Found { space, path });
+            }
+        }
+    }
+
+    /// What is wanted in this namespace.
+    fn settings_in(&self, prefix: &str) -> Settings {
+        let of = |all: &super::Elsewhere| {
+            let meant = all.iter().filter(|(place, _)| match place {
+                Where::Pattern(pattern) => pattern.matches(prefix),
+                place => place.to_string() == prefix,
+            });
+            meant.map(|(_, selector)| selector.clone()).collect()
+        };
+        let wanted = of(&self.elsewhere);
+        let excluded = of(&self.elsewhere_excluded);
+        Settings { selection: Selection { wanted, excluded }, ..self.settings.clone() }
+    }
+
+    fn open(&self, found: Found) {
+        let (launcher, sender) = (Arc::clone(&self.launcher), self.sender.clone());
+        tokio::spawn(async move {
+            let opened = launcher.open(&found.path).await;
+            sender.send(happening::Happening::Opened(found, opened))
+        });
+    }
+
+    /// Ends it when what was asked for cannot be had from the start.
+    pub(super) async fn opened(
+        &mut self,
+        found: Found,
+        opened: Result<Opened, LaunchError>,
+    ) -> Option<End> {
+        let at = self.spaces.iter().position(|space| space.id == found.space)?;
+        let name = self.spaces[at].prefix.clone().unwrap_or_default();
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let message = format!("the namespace {name} cannot be watched: {error}");
+                if matches!(error, LaunchError::Denied(_)) && self.ticks == 0 {
+                    return Some(End::Alone(message));
+                }
+                self.spaces[at].gone = true;
+                self.warn(message);
+                return None;
+            }
+        };
+        if opened.inode == self.own && self.spaces.iter().any(|space| space.prefix.is_none()) {
+            // Under its own name it is watched already.
+            self.spaces.remove(at);
+            return None;
+        }
+        let (links, news) = Links::over(opened.links);
+        match links.list().await {
+            Ok(list) => {
+                if let Err(error) = self.check(at, &list) {
+                    return Some(End::Wrong(format!("in the namespace {name}: {error}")));
+                }
+                self.watch_space(found.space, (links, news), &list, opened.inode);
+            }
+            Err(error) => {
+                self.spaces[at].gone = true;
+                self.warn(format!("the namespace {name} cannot be watched: {error}"));
+            }
+        }
+        None
+    }
+
+    /// What was asked for in one namespace by name has to be there from the start, unless it is
+    /// to be waited for.
+    fn check(&self, at: usize, list: &[Link]) -> Result<(), SelectError> {
+        let space = &self.spaces[at];
+        let is_one = |(place, _): &&(Where, Selector)| {
+            !matches!(place, Where::Pattern(_))
+                && space.prefix.as_deref() == Some(&*place.to_string())
+        };
+        if self.ticks > 0 || self.settings.wait {
+            return Ok(());
+        }
+        let named = self.elsewhere.iter().filter(is_one).map(|(_, selector)| selector);
+        let wanted: Vec<Selector> = named.filter(|selector| selector.is_name()).cloned().collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        Selection { wanted, excluded: Vec::new() }.check(list)
+    }
+
+    fn forget_space(&mut self, at: usize) {
+        let existing: Vec<IfIndex> = self.spaces[at].list.missing(&[]);
+        self.spaces[at].gone = true;
+        self.spaces[at].close();
+        for ifindex in existing {
+            self.gone(at, ifindex, "the namespace is gone");
+        }
+    }
+
+    pub(super) async fn hear_news(&mut self, space: u32, news: LinkNews) {
+        let Some(at) = self.spaces.iter().position(|s| s.id == space && !s.gone) else {
+            return;
+        };
+        match news {
+            LinkNews::Is(link) => self.update(at, link, false),
+            LinkNews::Gone(ifindex) => self.gone(at, ifindex, "the interface is gone"),
+            LinkNews::Lost => {
+                let Some(links) = &self.spaces[at].links else {
+                    return;
+                };
+                match links.list().await {
+                    Ok(links) => {
+                        for ifindex in self.spaces[at].list.missing(&links) {
+                            self.gone(at, ifindex, "the interface is gone");
+                        }
+                        links.into_iter().for_each(|link| self.update(at, link, false));
+                    }
+                    Err(error) => tracing::warn!("{error}"),
+                }
+            }
+        }
+        self.start_due();
+    }
+
+    fn update(&mut self, at: usize, link: Link, from_the_start: bool) {
+        let space = &mut self.spaces[at];
+        let change = space.list.update(link, &space.settings);
+        let begins = matches!(change, Some(Change::Appeared(_) | Change::Back(_)));
+        let (place, event) = match change {
+            None => return,
+            Some(Change::Altered(place)) => (place, None),
+            Some(Change::Appeared(place)) if from_the_start => (place, None),
+            Some(Change::Appeared(place)) => {
+                (place, Some((EventKind::Appeared, "appeared".to_owned())))
+            }
+            Some(Change::Back(place)) => {
+                let ifindex = space.list.items()[place].link.ifindex;
+                (place, Some((EventKind::Back, format!("back (ifindex {ifindex})"))))
+            }
+            Some(Change::Renamed(place, old)) => {
+                (place, Some((EventKind::Renamed, format!("was {old} before"))))
+            }
+        };
+        let item = &mut space.list.items_mut()[place];
+        let policy = Policy::new(item.wanted.recover, item.named);
+        item.live.policy.get_or_insert(policy).configure(item.wanted.recover, item.named);
+        if begins {
+            item.live.absence_reported = false;
+            item.live.facts.silence = Some(Silence::NotRunning);
+            item.live.course.want(Instant::now());
+        }
+        let name = space.name_of(&space.list.items()[place]);
+        if let Some((kind, message)) = event {
+            self.tell(Event::of(&name, kind, message));
+        }
+        if begins {
+            self.take_one_who_waits(at, place);
+        }
+    }
+
+    fn gone(&mut self, at: usize, ifindex: IfIndex, why: &str) {
+        let space = &mut self.spaces[at];
+        let Some(place) = space.list.remove(ifindex) else {
+            return;
+        };
+        let post = &mut space.list.items_mut()[place].live;
+        post.course.leave();
+        if let Some(policy) = &mut post.policy {
+            policy.absent();
+        }
+        let (peer, pid) = (post.peer.take(), post.pid.take());
+        let name = space.name_of(&space.list.items()[place]);
+        self.leaving.extend(pid);
+        if let Some(peer) = peer {
+            self.shut_down(peer, why);
+        }
+        self.tell(Event::of(&name, EventKind::Gone, "gone"));
+    }
+}

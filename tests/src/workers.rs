@@ -1,0 +1,68 @@
+//! What `netmon workers --format json` says.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// One interface's process.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// The interface, as in the report.
+    pub interface: String,
+    /// Its namespace's name; none: the network monitor's own.
+    pub namespace: Option<String>,
+    /// Its index there.
+    pub ifindex: Option<u32>,
+    /// The process.
+    pub pid: Option<u32>,
+    /// In a word.
+    pub state: String,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// The name of the last message from it.
+    pub last_message: Option<String>,
+    /// How long ago that was.
+    pub last_message_ms: Option<u64>,
+    /// Started by the network monitor, not by hand.
+    pub launched: bool,
+    /// CPU time.
+    pub cpu_ms: Option<u64>,
+    /// Proportional memory.
+    pub pss_kib: Option<u64>,
+    /// What it may do.
+    pub capabilities: Option<Vec<String>>,
+}
+
+impl Worker {
+    /// Parses the whole list.
+    ///
+    /// # Errors
+    /// When it is not one, or a worker has a field that is not known here, or lacks one.
+    pub fn parse(list: &str) -> Result<Vec<Self>> {
+        serde_json::from_str(list).with_context(|| format!("no list of workers: {list:?}"))
+    }
+
+    /// Whether samples come from it.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_and_missing_fields_are_errors() -> Result<()> {
+        let good = r#"[{"interface":"blue/eth0","namespace":"blue","ifindex":2,"pid":17,
+            "state":"running","restarts":1,"last_message":"Sample","last_message_ms":9,
+            "launched":true,"cpu_ms":3,"pss_kib":800,"capabilities":["CAP_NET_ADMIN"]}]"#;
+        let workers = Worker::parse(good)?;
+        assert_eq!((workers[0].pid, workers[0].is_running()), (Some(17), true));
+        for (from, to) in [("\"pid\"", "\"pit\""), ("\"restarts\":1,", ""), ("[{", "{")] {
+            assert!(Worker::parse(&good.replacen(from, to, 1)).is_err(), "{from} → {to}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Who it is: names, users, command lines, and what of that survives the process.
+
+use std::{fs, os::unix::fs::symlink};
+
+use anyhow::{Context, Result};
+use netmon::sources::trace::{proc, users};
+use netmon_tests::{peer::Peer, scratch::Scratch, wait};
+
+use super::{PEER, Watch, loopback};
+use crate::{Test, common};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_living_one_has_all_there_is", a_living_one_has_all_there_is),
+    ("exec_changes_the_name", exec_changes_the_name),
+    ("without_privileges_it_goes_on", without_privileges_it_goes_on),
+];
+
+fn a_living_one_has_all_there_is() -> Result<()> {
+    let (mut watch, namespace) = (Watch::start()?, loopback()?);
+    let arguments = ["receive", "udp", "127.0.0.1:0", "recv", "1000"];
+    let mut other = Peer::start(&namespace, PEER, &arguments)?;
+    let there = format!("127.0.0.1:{}", other.tells("port")?);
+    let mut sender = Peer::start(&namespace, PEER, &["send", "udp", &there, "send", "1000"])?;
+    sender.says("ready")?;
+    sender.go()?;
+    sender.tells("done")?;
+    let told = watch.process(sender.pid())?;
+    assert_eq!((told.name.as_ref(), told.uid), ("netmon-peer", 0));
+    assert_eq!((told.alive, told.is_new, told.kernel_thread), (true, true, false));
+    // The virtual machine has no users.
+    let users = users::parse(&fs::read_to_string("/etc/passwd").unwrap_or_default());
+    assert_eq!(told.user, users.get(&0).cloned());
+    let command = told.command.context("no command line")?;
+    assert_eq!(command.as_ref(), format!("{PEER} send udp {there} send 1000"));
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", sender.pid()))?;
+    let group = proc::group(&groups);
+    assert_eq!(told.cgroup.as_deref(), group.as_deref());
+    // CLOCK_MONOTONIC, not the wall's: it was started after the machine, and before now.
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    assert!(!told.started.0.is_zero() && told.started.0 < now.into(), "{:?}", told.started);
+    sender.end()?;
+    other.end()
+}
+
+/// The same process, another program: what it carried before is still its own.
+fn exec_changes_the_name() -> Result<()> {
+    let (mut watch, namespace) = (Watch::start()?, loopback()?);
+    let scratch = Scratch::new()?;
+    let program = scratch.path().join("nmt-second");
+    symlink(PEER, &program)?;
+    let program = program.to_str().context("a path")?;
+    let arguments = ["receive", "tcp", "127.0.0.1:0", "recv", "4000"];
+    let mut other = Peer::start(&namespace, PEER, &arguments)?;
+    let there = format!("127.0.0.1:{}", other.tells("port")?);
+    let mut sender = Peer::start(&namespace, PEER, &["exec", &there, "2000", program])?;
+    sender.says("ready")?;
+    sender.go()?;
+    sender.tells("done")?;
+    let before = watch.process(sender.pid())?;
+    assert_eq!((before.name.as_ref(), before.tcp.tx_bytes), ("netmon-peer", 2_000));
+    sender.says("ready")?;
+    sender.go()?;
+    sender.tells("done")?;
+    let after = watch.process(sender.pid())?;
+    assert_eq!((after.name.as_ref(), after.tcp.tx_bytes), ("nmt-second", 4_000));
+    assert_eq!((after.id, after.life, after.started), (before.id, before.life, before.started));
+    let command = wait::until("the new command line", || {
+        Ok(watch.process(sender.pid())?.command.filter(|it| it.contains("nmt-second")))
+    })?;
+    assert!(command.contains(" go-on "), "{command}");
+    sender.end()?;
+    other.end()
+}
+
+/// They are for the start. Slots are read, given back and used again without.
+fn without_privileges_it_goes_on() -> Result<()> {
+    let namespace = loopback()?;
+    common::on_a_thread_of_its_own(move || {
+        let mut watch = Watch::start()?;
+        netmon::privileges::drop_all_but(&[]);
+        // The slot that was given back last is given out first, to whoever comes.
+        wait::until_true("a slot to be used again", || {
+            let arguments = ["receive", "udp", "127.0.0.1:0", "recv", "1000"];
+            let mut other = Peer::start(&namespace, PEER, &arguments)?;
+            let there = format!("127.0.0.1:{}", other.tells("port")?);
+            let mut sender = Peer::start(&namespace, PEER, &["brief", "udp", &there, "1000"])?;
+            sender.end()?;
+            other.tells("done")?;
+            other.end()?;
+            assert!(!watch.process(sender.pid())?.alive);
+            Ok(watch.highest_life() > 1)
+        })?;
+        Ok(())
+    })
+}
