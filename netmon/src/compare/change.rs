@@ -55,12 +55,21 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
 /// # Errors
 /// Says what is wrong with it.
 pub fn parse(text: &[u8]) -> Result<Outcome, String> {
-    let outcome: Outcome = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    match outcome.version {
-        VERSION if outcome.setting.duration_s > 0.0 => Ok(outcome),
-        VERSION => Err("its duration is not above zero".to_owned()),
-        other => Err(format!("it is of version {other}, and this netmon reads {VERSION}")),
+    /// Another version may have all else otherwise.
+    #[derive(serde::Deserialize)]
+    struct OfVersion {
+        version: u32,
     }
+    let wrong = |error: serde_json::Error| error.to_string();
+    let OfVersion { version } = serde_json::from_slice(text).map_err(wrong)?;
+    if version != VERSION {
+        return Err(format!("it is of version {version}, and this netmon reads {VERSION}"));
+    }
+    let outcome: Outcome = serde_json::from_slice(text).map_err(wrong)?;
+    if outcome.setting.duration_s > 0.0 {
+        return Ok(outcome);
+    }
+    Err("its duration is not above zero".to_owned())
 }
 
 /// What changed from an earlier result to a later one.
@@ -202,6 +211,7 @@ mod tests {
     #[test]
     fn what_is_no_result_is_refused_with_the_reason() {
         assert!(parse(b"{}").unwrap_err().contains("version"));
+        assert!(parse(br#"{"version": 2, "other": 1}"#).unwrap_err().contains("version 2"));
         let later = Outcome { version: 2, ..samples::outcome() };
         let error = parse(&serde_json::to_vec(&later).unwrap()).unwrap_err();
         assert!(error.contains("version 2"), "{error}");

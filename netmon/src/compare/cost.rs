@@ -80,8 +80,12 @@ async fn watch(
     meter: Option<&RefCell<SyscallMeter>>,
     ticks: u64,
 ) -> Result<Option<Seen>, ModeError> {
-    let Some(meter) = meter else { return Ok(None) };
     let (_, before) = mode.at_rest().await?;
+    let Some(meter) = meter else {
+        // The programs are timed meanwhile.
+        while mode.at_rest().await?.1.ticks < before.ticks + ticks {}
+        return Ok(None);
+    };
     let threads = process::threads(mode.process()).unwrap_or_default();
     for thread in &threads {
         if let Err(error) = meter.borrow_mut().watch(*thread) {

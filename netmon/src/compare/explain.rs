@@ -186,9 +186,16 @@ fn cause(known: &Known, drift: Difference) -> Option<Reason> {
     let Known { dropped_after, foreign_xdp, in_flight, waiting, .. } = *known;
     let packets = drift.packets.unsigned_abs();
     let segments = if known.report.packets > known.skb.packets { MOST_SEGMENTS } else { 1 };
-    let dropped =
-        dropped_after.saturating_add(waiting).saturating_mul(segments).saturating_add(in_flight);
-    if drift.packets > 0 && dropped_after > 0 && packets <= dropped {
+    let gone = dropped_after.saturating_add(waiting);
+    let dropped = gone.saturating_mul(segments).saturating_add(in_flight);
+    let longest = longest(known);
+    // A few that were in flight the other way may be among them.
+    let bytes = -bytes_of(in_flight, longest)..=bytes_of(gone.saturating_add(in_flight), longest);
+    if drift.packets > 0
+        && dropped_after > 0
+        && packets <= dropped
+        && bytes.contains(&i128::from(drift.bytes))
+    {
         return Some(Reason::DroppedAfterHook);
     }
     let lasts = |drift| !is_in_flight(known, in_flight / GENEROUS, drift);
@@ -206,15 +213,22 @@ fn cause(known: &Known, drift: Difference) -> Option<Reason> {
 
 /// Packets and bytes that can have passed while the counters were read.
 fn is_in_flight(known: &Known, in_flight: u64, drift: Difference) -> bool {
+    drift.packets.unsigned_abs() <= in_flight
+        && i128::from(drift.bytes.unsigned_abs()) <= bytes_of(in_flight, longest(known))
+}
+
+/// As long as a packet can be.
+fn longest(known: &Known) -> u64 {
     let Known { skb, wire, .. } = *known;
     let average = skb.bytes.checked_div(skb.packets).unwrap_or(0);
-    let longest = if wire.packets > skb.packets {
-        SUPER_PACKET
-    } else {
-        FULL_FRAME.max(average.saturating_mul(2))
-    };
-    drift.packets.unsigned_abs() <= in_flight
-        && drift.bytes.unsigned_abs() <= in_flight.saturating_mul(longest)
+    match wire.packets > skb.packets {
+        true => SUPER_PACKET,
+        false => FULL_FRAME.max(average.saturating_mul(2)),
+    }
+}
+
+fn bytes_of(packets: u64, each: u64) -> i128 {
+    i128::from(packets) * i128::from(each)
 }
 
 #[cfg(test)]
@@ -324,6 +338,21 @@ mod tests {
         let kernel = traffic(1_000, 86_000);
         let known = Known { kernel, in_flight: 2, ..plain() };
         assert_eq!(explain(&known), (vec![], Difference { packets: 0, bytes: 14_000 }));
+    }
+
+    #[test]
+    fn bytes_beyond_those_of_the_dropped_packets_are_not_explained() {
+        let dropped = |bytes: u64| {
+            let report = traffic(1_000, 50_000_000);
+            let kernel = traffic(990, report.bytes - bytes);
+            let short = traffic(1_000, 100_000);
+            let known = Known { report, kernel, dropped_after: 10, ..plain() };
+            explain(&Known { skb: short, wire: short, ..known }).1.bytes
+        };
+        assert_eq!(dropped(15_180), 0, "ten full frames");
+        assert_eq!(dropped(15_181), 15_181);
+        let more = Known { kernel: traffic(990, 100_001), dropped_after: 10, ..plain() };
+        assert_eq!(explain(&more).1, Difference { packets: 10, bytes: -1 });
     }
 
     #[test]

@@ -56,6 +56,14 @@ pub enum ModeError {
         /// How long.
         silence: Duration,
     },
+    /// What it reported cannot be read.
+    #[error("the {mode} mode reported what is no tick: {why}")]
+    NoTick {
+        /// Which.
+        mode: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// It cannot be waited for.
     #[error("the {mode} mode is lost: {error}")]
     Lost {
@@ -72,7 +80,7 @@ pub struct Mode {
     name: &'static str,
     child: Child,
     stderr: Option<ChildStderr>,
-    ticks: UnboundedReceiver<Tick>,
+    ticks: UnboundedReceiver<Result<Tick, String>>,
     /// The number of the last tick that was received.
     last: u64,
     /// When that was, and how long it may take to the next.
@@ -148,10 +156,11 @@ impl Mode {
     pub async fn tick(&mut self) -> Result<Tick, ModeError> {
         let limit = (self.heard + self.patience).into();
         match tokio::time::timeout_at(limit, self.ticks.recv()).await {
-            Ok(Some(tick)) => {
+            Ok(Some(Ok(tick))) => {
                 (self.last, self.heard) = (tick.tick, Instant::now());
                 Ok(tick)
             }
+            Ok(Some(Err(why))) => Err(ModeError::NoTick { mode: self.name, why }),
             Ok(None) => Err(self.ended()),
             Err(_) => Err(ModeError::Silent { mode: self.name, silence: self.heard.elapsed() }),
         }
@@ -172,7 +181,18 @@ impl Mode {
         }
     }
 
-    /// What it has used so far.
+    /// What it has used so far, with the ticks that came while nobody looked.
+    ///
+    /// # Errors
+    /// When that cannot be known.
+    pub fn used_by_now(&mut self) -> Result<Used, ModeError> {
+        while let Ok(Ok(tick)) = self.ticks.try_recv() {
+            (self.last, self.heard) = (tick.tick, Instant::now());
+        }
+        self.used()
+    }
+
+    /// What it has used up to the last tick that was received, or a little later.
     ///
     /// # Errors
     /// When that cannot be known.
@@ -238,7 +258,7 @@ impl Drop for Mode {
 }
 
 /// Ends with the pipe, with nobody to tell, or with a line that is no tick.
-fn read(stdout: ChildStdout, to: &UnboundedSender<Tick>) {
+fn read(stdout: ChildStdout, to: &UnboundedSender<Result<Tick, String>>) {
     let mut lines = BufReader::new(stdout);
     let mut line = Vec::new();
     loop {
@@ -247,13 +267,10 @@ fn read(stdout: ChildStdout, to: &UnboundedSender<Tick>) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        match Tick::parse(&line) {
-            Ok(tick) => {
-                if to.send(tick).is_err() {
-                    return;
-                }
-            }
-            Err(error) => return tracing::error!("a report that is no tick: {error}"),
+        let tick = Tick::parse(&line).map_err(|error| error.to_string());
+        let is_tick = tick.is_ok();
+        if to.send(tick).is_err() || !is_tick {
+            return;
         }
     }
 }

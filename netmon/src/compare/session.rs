@@ -109,10 +109,11 @@ async fn compare(
     let around = around.joined(Around::look(links).await?);
     let after = match stop {
         None => {
+            let theirs = sysfs.at_rest().await?.1;
             tokio::time::sleep(REST).await;
-            [ebpf.used()?, sysfs.at_rest().await?.1]
+            [ebpf.used_by_now()?, theirs]
         }
-        Some(_) => [ebpf.used()?, sysfs.used()?],
+        Some(_) => [ebpf.used_by_now()?, sysfs.used_by_now()?],
     };
     let untouched = [0, 1].map(|mode| cost::of_mode(before[mode], after[mode], plan.interval));
     let mut cost = match stop {
@@ -156,7 +157,11 @@ async fn follow(
     let enough = plan.duration.saturating_sub(plan.interval / 2).as_secs_f64();
     loop {
         tokio::select! {
-            tick = ebpf.tick() => window.add(tick?),
+            tick = ebpf.tick() => {
+                let tick = tick?;
+                tracing::debug!("tick {} of the eBPF mode", tick.tick);
+                window.add(tick);
+            }
             tick = sysfs.tick() => drop(tick?),
             name = &mut *stopped => return Ok(Some(name)),
         }

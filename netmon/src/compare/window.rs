@@ -49,7 +49,9 @@ impl Window {
 
     /// Goes on to this tick.
     pub fn add(&mut self, tick: Tick) {
-        self.seconds += tick.elapsed_s.unwrap_or(0.0);
+        // What is not read in time is left out, and each tells only of the time since the last.
+        let ticks = tick.tick.saturating_sub(self.end().tick).max(1);
+        self.seconds += tick.elapsed_s.unwrap_or(0.0) * ticks as f64;
         if self.first.len() < END {
             self.first.push(tick.clone());
         }
@@ -266,7 +268,7 @@ mod tests {
     }
 
     fn tick(number: u64, interfaces: Vec<Interface>) -> Tick {
-        Tick { tick: number, elapsed_s: Some(10.0), read_us: 50.0, interfaces }
+        Tick { tick: number, elapsed_s: Some(1.0), read_us: 50.0, interfaces }
     }
 
     fn compared(first: Interface, last: Interface, around: Surroundings) -> Compared {
@@ -286,6 +288,15 @@ mod tests {
         assert_eq!(rx.skb, Traffic { packets: 500, bytes: 50_000 });
         assert_eq!((rx.kernel, rx.unexplained.is_zero()), (rx.skb, true));
         assert_eq!((rx.dropped, rx.packets_per_s, rx.bytes_per_s), (Some(0), 50.0, 5_000.0));
+    }
+
+    #[test]
+    fn ticks_that_were_left_out_have_passed() {
+        let mut window = Window::new(tick(1, vec![]));
+        for number in [2, 5, 6] {
+            window.add(tick(number, vec![]));
+        }
+        assert_eq!((window.ticks(), window.seconds()), (5, 5.0));
     }
 
     #[test]

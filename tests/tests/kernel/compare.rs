@@ -42,17 +42,31 @@ pub(crate) const TESTS: &[Test] = &[
     ("wrong_use_is_said", wrong_use_is_said),
 ];
 
-/// A comparison of eight seconds (on a busy machine that is emulated it took four to send) at ten
-/// ticks a second, up to where traffic counts.
+/// A comparison at ten ticks a second that does not end by itself, up to where traffic counts.
 fn comparing(namespace: &Namespace, arguments: &[&str]) -> Result<Agent> {
-    comparing_for(namespace, "8s", arguments)
+    comparing_for(namespace, "1h", arguments)
 }
 
 fn comparing_for(namespace: &Namespace, time: &str, arguments: &[&str]) -> Result<Agent> {
-    let fixed = ["compare", "--interval", "100ms", "--duration", time, "--format", "json"];
+    let fixed = ["-v", "compare", "--interval", "100ms", "--duration", time, "--format", "json"];
     let agent = netmon(namespace, &fixed).args(arguments).start()?;
     agent.says(&[&format!("comparing for {time}")])?;
     Ok(agent)
+}
+
+/// Ends it when ticks have told of all that has passed up to now.
+fn ended(agent: Agent) -> Result<Finished> {
+    wait_for_ticks(&agent)?;
+    agent.signal(Signal::SIGINT)?;
+    agent.finish()
+}
+
+/// Until a tick has been taken that began after this.
+fn wait_for_ticks(agent: &Agent) -> Result<()> {
+    let parts = ["tick ", " of the eBPF mode"];
+    // The next one may have read its counters already.
+    let enough = agent.times_said(&parts)? + 2;
+    wait::until_true("two more ticks", || Ok(agent.times_said(&parts)? >= enough))
 }
 
 fn result(finished: &Finished) -> Result<Value> {
@@ -74,7 +88,8 @@ fn part(rule: &str, packets: i64, bytes: i64) -> Value {
 
 fn what_both_count_is_the_same() -> Result<()> {
     let namespace = veth()?;
-    let agent = comparing(&namespace, &["nt0", "peer"])?;
+    // On a busy machine that is emulated it took four seconds to send.
+    let agent = comparing_for(&namespace, "12s", &["nt0", "peer"])?;
     namespace.send_frames("nt0", &frame::plain(BROADCAST, 500), 400)?;
     agent.says(&["a closer look"])?;
     namespace.send_frames("nt0", &frame::plain(BROADCAST, 500), 100)?;
@@ -104,8 +119,9 @@ fn what_both_count_is_the_same() -> Result<()> {
     let calls = (of("ebpf", "system_calls")?, of("sysfs", "system_calls")?);
     ensure!(calls.0 >= 3.0 && calls.1 >= 11.0, "{calls:?} calls a tick");
     let programs = cost["programs"].as_array().context("no programs")?;
-    let packets = programs.iter().map(|program| program["packets"].as_u64());
-    assert_eq!(packets.collect::<Vec<_>>(), [Some(100), Some(100)], "{cost:#}");
+    let packets: Vec<_> = programs.iter().filter_map(|one| one["packets"].as_u64()).collect();
+    // Those of the second hundred that came while it looked: all, unless the machine is slow.
+    ensure!(matches!(packets[..], [sent, received] if sent == received && sent <= 100), "{cost:#}");
     is_bare(&namespace, "nt0")
 }
 
@@ -114,7 +130,7 @@ fn a_header_that_the_device_leaves_out() -> Result<()> {
     namespace.set_up("lo")?;
     let agent = comparing(&namespace, &["lo"])?;
     namespace.send_frames("lo", &frame::plain(BROADCAST, 100), 50)?;
-    let finished = agent.finish()?;
+    let finished = ended(agent)?;
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let rx = direction(&finished, "rx")?;
     assert_eq!((&rx["skb"], &rx["kernel"]), (&pair(50, 5_000), &pair(50, 4_300)));
@@ -134,7 +150,7 @@ fn what_the_device_drops_is_explained() -> Result<()> {
     for _ in 0..SENT - dropped {
         tap.receive()?;
     }
-    let finished = agent.finish()?;
+    let finished = ended(agent)?;
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let tx = direction(&finished, "tx")?;
     assert_eq!(tx["difference"], pair(dropped, dropped * 100));
@@ -147,7 +163,7 @@ fn what_anothers_xdp_drops_is_explained() -> Result<()> {
     let _foreign = namespace.foreign_xdp("nt0", XdpMode::Native, foreign::XDP_DROP)?;
     let agent = comparing(&namespace, &["nt0"])?;
     namespace.send_frames("peer", &frame::plain(BROADCAST, 200), 100)?;
-    let finished = agent.finish()?;
+    let finished = ended(agent)?;
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let rx = direction(&finished, "rx")?;
     assert_eq!((&rx["skb"], &rx["difference"]["packets"]), (&pair(0, 0), &Value::from(-100)));
@@ -163,7 +179,7 @@ fn what_goes_around_the_hooks_is_unexplained() -> Result<()> {
     for _ in 0..100 {
         socket.send(&frame::plain(BROADCAST, 200))?;
     }
-    let finished = agent.finish()?;
+    let finished = ended(agent)?;
     assert_eq!(finished.code, Some(1), "{finished:?}");
     let tx = direction(&finished, "tx")?;
     assert_eq!((&tx["unexplained"], &tx["reasons"]), (&pair(-100, -20_000), &Value::Array(vec![])));
@@ -173,14 +189,14 @@ fn what_goes_around_the_hooks_is_unexplained() -> Result<()> {
 fn a_result_is_compared_with_an_earlier_one() -> Result<()> {
     let namespace = veth()?;
     let scratch = Scratch::new()?;
-    let before = comparing(&namespace, &["nt0"])?.finish()?;
+    let before = ended(comparing(&namespace, &["nt0"])?)?;
+    assert_eq!(before.code, Some(0), "{before:?}");
     let path = scratch.write("before.json", &before.stdout)?;
     let path = path.to_str().context("not UTF-8")?;
     let with = ["--hook", "clsact", "--with", path];
-    let now = result(
-        &comparing(&namespace, &["nt0"].iter().chain(&with).copied().collect::<Vec<_>>())?
-            .finish()?,
-    )?;
+    let now = ended(comparing(&namespace, &[&["nt0"][..], &with].concat())?)?;
+    assert_eq!(now.code, Some(0), "{now:?}");
+    let now = result(&now)?;
     assert_eq!(now["changes"]["differs"], serde_json::json!(["--hook: auto before, clsact now"]));
     let figures = now["changes"]["figures"].as_array().context("no figures")?;
     let cpu = figures.iter().find(|figure| figure["what"] == "eBPF: CPU µs a tick");
@@ -192,7 +208,7 @@ fn a_result_is_compared_with_an_earlier_one() -> Result<()> {
 
 fn ctrl_c_ends_it_with_what_there_is() -> Result<()> {
     let namespace = veth()?;
-    let arguments = ["compare", "nt0", "--interval", "100ms", "--duration", "1h"];
+    let arguments = ["-v", "compare", "nt0", "--interval", "100ms", "--duration", "1h"];
     let agent = netmon(&namespace, &arguments).start()?;
     agent.says(&["comparing for 1h"])?;
     namespace.send_frames("nt0", &frame::plain(BROADCAST, 500), 40)?;
@@ -200,10 +216,7 @@ fn ctrl_c_ends_it_with_what_there_is() -> Result<()> {
         Ok((namespace.sysfs_totals("nt0")?.tx_packets == 40).then_some(()))
     };
     wait::until("the frames", seen)?;
-    // At least one more tick, also on a slow machine.
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    agent.signal(Signal::SIGINT)?;
-    let finished = agent.finish()?;
+    let finished = ended(agent)?;
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let row = finished.stdout.lines().find(|line| line.contains("eBPF, skb"));
     let numbers: Vec<_> = row.context("no row")?.split_whitespace().rev().take(2).collect();
@@ -263,10 +276,9 @@ fn kill_leaves_nothing() -> Result<()> {
 fn an_interface_that_goes_is_not_compared() -> Result<()> {
     let namespace = veth()?;
     namespace.add_veth_up("nt1", "peer1")?;
-    // A busy machine that is emulated took more than four seconds to remove it.
-    let agent = comparing_for(&namespace, "12s", &["nt*"])?;
+    let agent = comparing(&namespace, &["nt*"])?;
     namespace.delete("nt1")?;
-    let finished = agent.finish()?;
+    let finished = ended(agent)?;
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let result = result(&finished)?;
     assert_eq!(result["interfaces"][0]["not_compared"], Value::Null);

@@ -146,7 +146,7 @@ fn what_was_under_way_at_the_start() -> Result<()> {
     let stopped = Arc::clone(&stop);
     let flood = thread::spawn(move || -> Result<()> {
         while !stopped.load(Ordering::Relaxed) {
-            socket.send(&frame::plain(BROADCAST, 60))?;
+            socket.flood(&frame::plain(BROADCAST, 60), 64, |_| {})?;
         }
         Ok(())
     });

@@ -3,7 +3,11 @@
 //! They need root. Without it each is listed as ignored, with that reason; with `CI=true` a test
 //! that would be skipped fails instead.
 
-use std::{env, fmt, process::ExitCode};
+use std::{
+    env, fmt,
+    process::ExitCode,
+    sync::{PoisonError, RwLock},
+};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -100,6 +104,11 @@ const SUBJECTS: &[(&str, &[Test])] = &[
 /// that is said. Where a kernel must do the same in another way, the test asks for that instead.
 const NEEDS: &[(&str, Feature)] = &[("tcx", TCX)];
 
+/// These take all CPUs, and with them the queues of packets that have arrived (a thousand for each
+/// CPU, whichever namespace they are for): one at a time, and none of the others meanwhile.
+const ALONE: &str = "load";
+static RUNNING: RwLock<()> = RwLock::new(());
+
 /// They mostly wait for netmon's ticks, so more of them can run than there are CPUs.
 const THREADS: usize = 8;
 
@@ -130,18 +139,30 @@ fn main() -> ExitCode {
 fn trial(subject: &str, (name, test): Test, is_ci: bool) -> Trial {
     const NEEDS_ROOT: Skip = Skip("needs root");
     let is_root = netmon_tests::privileges::is_root();
+    let is_alone = subject == ALONE;
     let trial = Trial::ignorable_test(format!("{subject}::{name}"), move || {
         if let Some(Feature { name, since: (major, minor) }) = lacking(name) {
             let reason = format!("not on this kernel: needs {name} (Linux {major}.{minor})");
             return Ok(Completion::ignored_with(reason));
         }
-        let result = if is_root { test() } else { Err(NEEDS_ROOT.into()) };
+        let run = || if is_alone { by_itself(test) } else { with_others(test) };
+        let result = if is_root { run() } else { Err(NEEDS_ROOT.into()) };
         outcome(result, is_ci)
     });
     match is_root {
         true => trial,
         false => trial.with_kind(NEEDS_ROOT.0).with_ignored_flag(!is_ci),
     }
+}
+
+fn with_others(test: fn() -> Result<()>) -> Result<()> {
+    let _running = RUNNING.read().unwrap_or_else(PoisonError::into_inner);
+    test()
+}
+
+fn by_itself(test: fn() -> Result<()>) -> Result<()> {
+    let _running = RUNNING.write().unwrap_or_else(PoisonError::into_inner);
+    test()
 }
 
 /// What a test of this name needs and this kernel lacks.

@@ -8,7 +8,7 @@ use netmon_tests::{
     netns::Namespace,
 };
 
-use super::{Flood, Ledger, Sent, alone, counting, load};
+use super::{Flood, Ledger, Sent, counting, load};
 use crate::{
     Test,
     common::{agrees, interrupt, json, observed, veth},
@@ -46,7 +46,6 @@ impl Both {
 }
 
 fn interfaces_come_and_go() -> Result<()> {
-    let _alone = alone();
     let namespace = veth()?;
     let agent = json(&namespace, &["nt0", "come*", "--wait"])?;
     agent.says_counted("nt0", "")?;
@@ -80,7 +79,6 @@ fn interfaces_come_and_go() -> Result<()> {
 /// What was under way when counting began is the only difference to the kernel's own counters:
 /// it is told, and stays as it is.
 fn started_and_stopped(hook: &str) -> Result<()> {
-    let _alone = alone();
     let namespace = veth()?;
     for _ in 0..load(3)? {
         let dropped_before = namespace.sysfs_totals("nt0")?.tx_dropped;
@@ -160,7 +158,6 @@ fn since(now: &Direction, then: &Direction) -> Result<Pair> {
 /// Totals that are read while packets are counted on all CPUs never go back, and never run ahead
 /// of what was sent.
 fn totals_read_meanwhile() -> Result<()> {
-    let _alone = alone();
     let namespace = veth()?;
     let agent = counting(&namespace, &["nt0"], "auto")?;
     let ledger = Ledger::open(&namespace)?;

@@ -9,7 +9,7 @@ use netmon_tests::{
     packet,
 };
 
-use super::{Ledger, Sent, alone, counting, flood_all, joined, load};
+use super::{Ledger, Sent, counting, flood_all, joined, load};
 use crate::{
     Test,
     common::{interrupt, observed, veth},
@@ -31,7 +31,6 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// Floods both ends of a veth with these frames.
 fn flood(hook: &str, mtu: u32, frames: [&[u8]; 2], tags: usize, count: u64) -> Result<()> {
-    let _alone = alone();
     let namespace = veth()?;
     namespace.set_mtu("nt0", mtu)?;
     namespace.set_mtu("peer", mtu)?;
@@ -67,7 +66,6 @@ fn tagged_frames(hook: &str) -> Result<()> {
 }
 
 fn thirty_two_interfaces() -> Result<()> {
-    let _alone = alone();
     let namespace = Namespace::new()?;
     let links: Vec<String> = (0..32).map(|number| format!("nt{number}")).collect();
     for link in &links {
@@ -120,7 +118,6 @@ fn thirty_two_interfaces() -> Result<()> {
 
 /// The totals that are shown are sums over the CPUs; here each CPU's own counts.
 fn each_cpu_counts_its_own() -> Result<()> {
-    let _alone = alone();
     let namespace = veth()?;
     let agent = counting(&namespace, &["nt0"], "auto")?;
     let map = agent.map(COUNTERS)?;

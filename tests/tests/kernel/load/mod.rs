@@ -10,7 +10,7 @@
 use std::{
     env,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -37,12 +37,6 @@ fn load(count: u64) -> Result<u64> {
     let factor = factor.context("NETMON_LOAD is no number")?;
     ensure!(factor > 0.0 && factor.is_finite(), "NETMON_LOAD is {factor}");
     Ok(((count as f64 * factor) as u64).max(1))
-}
-
-/// One of these tests at a time: each takes all CPUs.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// netmon with a JSON report of these interfaces, of which all are counted by eBPF, those by

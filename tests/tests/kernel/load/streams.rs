@@ -7,7 +7,7 @@ use netmon_tests::{
     json::{Direction, Pair},
 };
 
-use super::{alone, counting, load};
+use super::{counting, load};
 use crate::{
     Test,
     common::{FAR, NEAR, agrees, interrupt, pair},
@@ -33,7 +33,6 @@ fn fragments(hook: &str) -> Result<()> {
     const PAYLOAD: usize = 60_000;
     const PARTS: u64 = (PAYLOAD as u64 + 8).div_ceil(1480);
     const BYTES: u64 = PAYLOAD as u64 + 8 + PARTS * (14 + 20);
-    let _alone = alone();
     let (here, there) = pair()?;
     let agent = counting(&here, &["nt0"], hook)?;
     let (near, far) = (here.udp(NEAR)?, there.udp(FAR)?);
@@ -53,7 +52,6 @@ fn udp_with_gso(hook: &str) -> Result<()> {
     /// Forty-four segments of 1400 bytes and one of 7.
     const PAYLOAD: u64 = 44 * 1400 + 7;
     const SEGMENTS: u64 = 45;
-    let _alone = alone();
     let (here, there) = pair()?;
     let (near, far) = (counting(&here, &["nt0"], hook)?, counting(&there, &["nt0"], hook)?);
     let (from, to) = (here.udp(NEAR)?, there.udp(FAR)?);
@@ -75,7 +73,6 @@ fn udp_with_gso(hook: &str) -> Result<()> {
 /// A stream of known length: what is left of the bytes on the wire without the headers of the
 /// packets on the wire is the stream.
 fn tcp(hook: &str, gso: bool) -> Result<()> {
-    let _alone = alone();
     let (here, there) = pair()?;
     for offload in [Offload::Tso, Offload::Gso] {
         here.set_offload("nt0", offload, gso)?;
