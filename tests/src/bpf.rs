@@ -1,5 +1,5 @@
 //! The system call bpf(2), as far as the tests need it: asking the kernel which programs and
-//! links there are, and loading programs of two instructions that stand for somebody else's.
+//! links there are, and loading programs of a few instructions that stand for somebody else's.
 //!
 //! By hand and not by aya, so that the witness shares no code with what it bears witness of.
 //! Layouts are those of `union bpf_attr` in `linux/bpf.h`; the kernel takes shorter ones.
@@ -41,6 +41,8 @@ pub enum Hook {
 pub enum Kind {
     /// `BPF_PROG_TYPE_SCHED_CLS`.
     SchedCls = 3,
+    /// `BPF_PROG_TYPE_TRACEPOINT`.
+    Tracepoint = 5,
     /// `BPF_PROG_TYPE_XDP`.
     Xdp = 6,
 }
@@ -186,10 +188,11 @@ pub fn value(map: u32, key: u32, size: usize) -> Result<Vec<u8>> {
     Ok(value)
 }
 
-/// An array of one's own that is mapped into this process for good, and that nobody writes to.
+/// An array of one's own that is mapped into this process for good.
 #[derive(Debug)]
 pub struct MappedArray {
-    memory: *const u64,
+    map: OwnedFd,
+    memory: *mut u64,
     numbers: usize,
 }
 
@@ -204,24 +207,47 @@ impl MappedArray {
         const MAPPABLE: u32 = 1 << 10;
         let map = new_fd(BPF_MAP_CREATE, &[ARRAY, KEY_SIZE, numbers * 8, entries, MAPPABLE])
             .context("making an array")?;
-        let (read, shared) = (libc::PROT_READ, libc::MAP_SHARED);
+        let (both, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
         let (numbers, fd) = (entries as usize * numbers as usize, map.as_raw_fd());
         // SAFETY: a mapping of its own, at an address that the kernel chooses.
-        let memory = unsafe { libc::mmap(ptr::null_mut(), numbers * 8, read, shared, fd, 0) };
+        let memory = unsafe { libc::mmap(ptr::null_mut(), numbers * 8, both, shared, fd, 0) };
         if memory == libc::MAP_FAILED {
             return Err(io::Error::last_os_error()).context("mapping an array");
         }
-        Ok(Self { memory: memory.cast_const().cast(), numbers })
+        Ok(Self { map, memory: memory.cast(), numbers })
+    }
+
+    /// For programs that are to use it.
+    #[must_use]
+    pub fn map(&self) -> RawFd {
+        self.map.as_raw_fd()
+    }
+
+    /// Sets the number at this place.
+    ///
+    /// # Panics
+    /// When there is no such place.
+    pub fn set(&self, at: usize, number: u64) {
+        assert!(at < self.numbers, "no number {at}");
+        // SAFETY: within the mapping, which nobody unmaps.
+        unsafe { self.memory.add(at).write_volatile(number) }
+    }
+
+    /// The number at this place.
+    ///
+    /// # Panics
+    /// When there is no such place.
+    #[must_use]
+    pub fn get(&self, at: usize) -> u64 {
+        assert!(at < self.numbers, "no number {at}");
+        // SAFETY: within the mapping, which nobody unmaps.
+        unsafe { self.memory.add(at).read_volatile() }
     }
 
     /// Reads all of it, and gives the sum of its numbers.
     #[must_use]
     pub fn read(&self) -> u64 {
-        let number = |at| {
-            // SAFETY: within the mapping, which nobody unmaps.
-            unsafe { self.memory.add(at).read_volatile() }
-        };
-        (0..self.numbers).map(number).fold(0, u64::wrapping_add)
+        (0..self.numbers).map(|at| self.get(at)).fold(0, u64::wrapping_add)
     }
 }
 
@@ -291,6 +317,15 @@ pub fn attached(ifindex: u32, hook: Hook) -> Result<Vec<u32>> {
 /// # Errors
 /// When the kernel refuses it.
 pub fn load_constant(kind: Kind, name: &CStr, verdict: i32) -> Result<OwnedFd> {
+    // r0 = verdict; exit.
+    load(kind, name, &[0xb7 | (u64::from(verdict.cast_unsigned()) << 32), 0x95])
+}
+
+/// A program of these instructions.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub fn load(kind: Kind, name: &CStr, instructions: &[u64]) -> Result<OwnedFd> {
     #[repr(C)]
     struct Load {
         kind: u32,
@@ -304,12 +339,10 @@ pub fn load_constant(kind: Kind, name: &CStr, verdict: i32) -> Result<OwnedFd> {
         flags: u32,
         name: [u8; 16],
     }
-    // r0 = verdict; exit.
-    let instructions = [0xb7 | (u64::from(verdict.cast_unsigned()) << 32), 0x95];
     let license = c"GPL";
     let mut load = Load {
         kind: kind as u32,
-        instruction_count: 2,
+        instruction_count: u32::try_from(instructions.len())?,
         instructions: instructions.as_ptr() as u64,
         license: license.as_ptr() as u64,
         log_level: 0,

@@ -53,6 +53,8 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         process::built_executable(&mut cargo)
     };
     let netmon = build("netmon", "netmon")?;
+    // It is looked for beside netmon-bench.
+    build("netmon-tests", "netmon-peer")?;
     let bench = build("netmon-tests", "netmon-bench")?;
     let objects = other.unwrap_or_else(|| build_ebpf::kept_objects(workspace));
     let mut command = Command::new(bench);

@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// What builds the eBPF object from source.
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     toolchain: Choice,
+    /// Run netmon for ten minutes more, and look whether it grows.
+    #[arg(long)]
+    long: bool,
 }
 
 type Check = fn(&mut State) -> Result<()>;
@@ -40,6 +43,9 @@ const STEPS: [(&str, Check); 10] = [
     ("the kernel tests with the objects built here", other_objects),
     ("the kernel tests on older kernels: cargo xtask vm", other_kernels),
 ];
+
+/// The last step of the long mode.
+const SOAK: (&str, Check) = ("ten minutes of netmon: memory, wake-ups, system calls", soak);
 
 /// What one step leaves for the next.
 struct State<'a> {
@@ -60,26 +66,27 @@ pub(crate) fn main(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         closing: Vec::new(),
     };
     let mut times = Vec::new();
-    for (number, (name, check)) in STEPS.iter().enumerate() {
-        println!("ci: {}/{} {name}", number + 1, STEPS.len());
+    let steps: Vec<_> = STEPS.iter().chain(args.long.then_some(&SOAK)).collect();
+    for (number, (name, check)) in steps.iter().enumerate() {
+        println!("ci: {}/{} {name}", number + 1, steps.len());
         let begin = Instant::now();
         let result = check(&mut state);
         times.push((*name, begin.elapsed()));
         println!("ci: {name}: {}", seconds(begin.elapsed()));
         if let Err(error) = result {
-            summary(&times, start.elapsed());
+            summary(&times, steps.len(), start.elapsed());
             bail!("ci: FAILED at “{name}”: {error:#}");
         }
     }
-    summary(&times, start.elapsed());
+    summary(&times, steps.len(), start.elapsed());
     for line in &state.closing {
         println!("{line}");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn summary(times: &[(&str, Duration)], all: Duration) {
-    println!("ci: {} of {} steps in {}", times.len(), STEPS.len(), seconds(all));
+fn summary(times: &[(&str, Duration)], steps: usize, all: Duration) {
+    println!("ci: {} of {steps} steps in {}", times.len(), seconds(all));
     for (name, time) in times {
         println!("ci: {:>9} {name}", seconds(*time));
     }
@@ -169,6 +176,10 @@ fn bench_smoke(state: &mut State) -> Result<()> {
         return Ok(());
     }
     process::run(in_clone(state).args(["xtask", "bench", "--smoke"]))
+}
+
+fn soak(state: &mut State) -> Result<()> {
+    process::run(in_clone(state).args(["xtask", "bench", "--", "--only", "soak", "--long"]))
 }
 
 fn other_objects(state: &mut State) -> Result<()> {

@@ -28,6 +28,13 @@ const LOOPBACK: IfIndex = IfIndex(1);
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
 
+/// The tests against the kernel have run on these (`cargo xtask vm`), with these hooks by default.
+const TESTED: [(&str, &str); 3] = [
+    ("6.1", "clsact in+out: a kill -9 leaves the filters to the next start"),
+    ("6.12", "TCX in+out"),
+    ("6.18", "TCX in+out"),
+];
+
 /// One line of the result.
 struct Finding {
     what: &'static str,
@@ -105,6 +112,10 @@ fn render(findings: &[Finding], links: &[Link], usable: bool) -> String {
         Err(_) => {
             text.push_str("  not known: this kernel does not tell (Linux 6.3 and later do)\n")
         }
+    }
+    text.push_str("\nTested on Linux:\n");
+    for (kernel, hook) in TESTED {
+        let _ = writeln!(text, "  {kernel:<16} {hook}");
     }
     text.push_str(if usable {
         "\nnetmon counts with eBPF here.\n"

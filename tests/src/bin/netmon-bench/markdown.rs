@@ -74,7 +74,8 @@ const PARTS: [(&str, &str, &str); 7] = [
         "Two namespaces joined by a veth pair, netmon in the receiver's, with `--traffic` or parts \
          of it. The datagrams are sent and received by one thread, so nobody waits for anybody; \
          each passes one hook of netmon's and two tracepoints, that of sending and that of \
-         receiving, which on other machines than this are on two. “Many” has all flows and \
+         receiving, which on other machines than this are on two. Other monitors, as far as they are \
+         installed, run in the same namespace. “Many” has all flows and \
          processes active in each second; the live view draws ten frames a second, because a key \
          is typed for each.",
     ),

@@ -16,6 +16,8 @@ use crate::samples::Table;
 use crate::tick::Ticks;
 use crate::{forward, interrupt, markdown, packet, soak, start, text, traffic, workers};
 
+/// Figures that are kept have a spread.
+const FEWEST_TO_SAVE: u16 = 3;
 /// In the long mode.
 const LONG_SOAK: Duration = Duration::from_secs(600);
 /// In the smoke test.
@@ -115,6 +117,8 @@ pub(crate) struct Results {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
         ensure!(privileges::is_root(), "the benchmark makes namespaces: run it as root");
+        let few = self.save.is_some() && self.rounds < FEWEST_TO_SAVE;
+        ensure!(!few, "--save wants {FEWEST_TO_SAVE} rounds at least: fewer have no spread");
         for number in self.interfaces.iter().chain(&self.ports) {
             ensure!(*number >= 2 && number.is_multiple_of(2), "{number} is no even number");
         }
@@ -200,6 +204,7 @@ impl Args {
         if self.wants(Part::Traffic) {
             tables.extend(traffic::stack(measure)?);
             tables.push(traffic::many(measure)?);
+            tables.push(traffic::seen(measure)?);
         }
         if self.wants(Part::Soak) {
             tables.push(soak::measure(measure)?);

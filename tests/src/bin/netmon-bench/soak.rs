@@ -13,10 +13,10 @@ use netmon_tests::frame;
 use crate::interfaces::Interfaces;
 use crate::measure::Measure;
 use crate::processes;
-use crate::samples::{Bound, Row, Table};
+use crate::samples::{Bound, Row, Summary, Table};
 use crate::system_calls::{self, SystemCalls};
 
-/// Memory at the end over that after the first tenth, in KiB.
+/// Memory of the last tenth over that of the second, in KiB: medians.
 const GROWTH: Bound = Bound::AtMost(128.0);
 /// Of a tick without news: the clock's; others may hold the lock of rtnetlink for which it waits.
 const WAKE_UPS: Bound = Bound::AtMost(1.5);
@@ -76,15 +76,18 @@ pub(crate) fn measure(measure: &Measure) -> Result<Table> {
 fn rows(samples: &Samples) -> Vec<Row> {
     let Samples { system_calls, wake_ups, resident_kib } = samples;
     let mean = |samples: &[f64]| [samples.iter().sum::<f64>() / samples.len() as f64];
-    let tenth = resident_kib.get(resident_kib.len() / 10);
-    let grown: Vec<_> = tenth.zip(resident_kib.last()).map(|(a, b)| b - a).into_iter().collect();
+    let tenth = resident_kib.len().div_ceil(10);
+    let middle = |samples: &[f64]| Summary::of(samples).median;
+    let (begin, end) = (resident_kib.chunks(tenth).nth(1), resident_kib.rchunks(tenth).next());
+    let grown: Vec<_> =
+        begin.zip(end).map(|(begin, end)| middle(end) - middle(begin)).into_iter().collect();
     vec![
         Row::new("system calls of a tick", "", system_calls).bounded(system_calls, SYSTEM_CALLS),
         Row::new("the same, mean of all ticks", "", &mean(system_calls)),
         Row::new("wake-ups of a tick", "", wake_ups).bounded(wake_ups, WAKE_UPS),
         Row::new("the same, mean of all ticks", "", &mean(wake_ups)),
         Row::new("resident memory", "KiB", resident_kib).compared(
-            "KiB more at the end than after a tenth",
+            "KiB more in the last tenth than in the second",
             &grown,
             Some(GROWTH),
         ),

@@ -19,6 +19,8 @@ const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 1 << 3;
 /// The second of the bits after `read_format`: threads that are started later count, too.
 const INHERIT: u64 = 1 << 1;
 const ANY_CPU: libc::c_int = -1;
+const ANY_TASK: libc::pid_t = -1;
+const FIRST_CPU: libc::c_int = 0;
 const NO_GROUP: libc::c_int = -1;
 
 /// The first 64 bytes of `struct perf_event_attr`, which is its first version.
@@ -42,8 +44,9 @@ pub(crate) struct SystemCalls(Vec<File>);
 impl SystemCalls {
     /// Of all threads that the process has now, and those that they start.
     pub(crate) fn of(pid: u32, tracepoint: u64) -> Result<Self> {
-        let open = |task| open(task, tracepoint).context("counting system calls");
-        Ok(Self(processes::tasks(pid)?.into_iter().map(open).collect::<Result<_>>()?))
+        let open = |task| open(task, ANY_CPU, tracepoint).context("counting system calls");
+        let tasks = processes::tasks(pid)?.into_iter();
+        Ok(Self(tasks.map(|task| open(task.cast_signed())).collect::<Result<_>>()?))
     }
 
     /// So many so far.
@@ -58,11 +61,17 @@ impl SystemCalls {
     }
 }
 
-/// The tracepoint's number. Mounts tracefs where it is not: call it in a mount namespace of
-/// one's own.
+/// The number of the tracepoint at which every system call begins: see [`number_of`].
 pub(crate) fn tracepoint() -> Result<u64> {
-    let id = Path::new(TRACING).join("events/raw_syscalls/sys_enter/id");
-    if !id.exists() {
+    number_of("raw_syscalls/sys_enter")
+}
+
+/// A tracepoint's number. Mounts tracefs where it is not: call it in a mount namespace of one's
+/// own.
+pub(crate) fn number_of(tracepoint: &str) -> Result<u64> {
+    let events = Path::new(TRACING).join("events");
+    let id = events.join(tracepoint).join("id");
+    if !events.join("raw_syscalls").exists() {
         mount(Some("tracefs"), TRACING, Some("tracefs"), MsFlags::empty(), None::<&str>)
             .context("mounting tracefs")?;
     }
@@ -70,7 +79,12 @@ pub(crate) fn tracepoint() -> Result<u64> {
     Ok(text.trim().parse()?)
 }
 
-fn open(task: u32, tracepoint: u64) -> io::Result<File> {
+/// A tracepoint as an event of a CPU, whatever runs there, for a program to be attached to.
+pub(crate) fn on_first_cpu(tracepoint: u64) -> Result<File> {
+    open(ANY_TASK, FIRST_CPU, tracepoint).context("opening a tracepoint")
+}
+
+fn open(task: libc::pid_t, cpu: libc::c_int, tracepoint: u64) -> io::Result<File> {
     let attributes = Attributes {
         kind: PERF_TYPE_TRACEPOINT,
         size: size_of::<Attributes>() as u32,
@@ -90,7 +104,7 @@ fn open(task: u32, tracepoint: u64) -> io::Result<File> {
             libc::SYS_perf_event_open,
             &raw const attributes,
             task,
-            ANY_CPU,
+            cpu,
             NO_GROUP,
             PERF_FLAG_FD_CLOEXEC,
         )

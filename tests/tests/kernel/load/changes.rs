@@ -25,6 +25,10 @@ pub(crate) const TESTS: &[Test] = &[
 
 const NEAR: usize = 60;
 const FAR: usize = 90;
+/// So many may pass between two readings of counters: both are read anew, up to eight times, while
+/// that is so. None to two were seen, with fifty times as many threads as CPUs; a netmon that
+/// begins to count a tick late misses some ten thousand.
+const IN_FLIGHT: i64 = 2_000;
 
 /// Both ends of `nt0` send.
 struct Both {
@@ -87,7 +91,7 @@ fn started_and_stopped(hook: &str) -> Result<()> {
         agent.later_tick(3)?;
         floods.stop()?;
         let first = Account::read(&agent, &namespace)?;
-        first.counts_nothing_twice(dropped_before)?;
+        first.counts_what_began_later(dropped_before)?;
 
         let floods = Both::start(&namespace)?;
         agent.later_tick(5)?;
@@ -118,11 +122,13 @@ impl Account {
     }
 
     /// What passes while counting begins may be missed, for the kernel's counters are read before
-    /// ours; it is never counted by both.
-    fn counts_nothing_twice(&self, dropped_before: u64) -> Result<()> {
-        let drift = self.told.tx.drift.context("no drift")?;
+    /// ours; it is little, and never counted by both.
+    fn counts_what_began_later(&self, dropped_before: u64) -> Result<()> {
         let not_taken = super::drift(self.near_dropped - dropped_before, NEAR)?;
-        ensure!(drift.packets <= not_taken.packets, "{not_taken:?}: {:#?}", self.told);
+        let (tx, rx) = self.told.tx.drift.zip(self.told.rx.drift).context("no drift")?;
+        for missed in [not_taken.packets - tx.packets, -rx.packets] {
+            ensure!((0..=IN_FLIGHT).contains(&missed), "{missed} missed: {:#?}", self.told);
+        }
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! What it costs to know who and what the traffic is.
 
+mod by_calls;
 mod many;
+mod monitors;
+mod seen;
 mod stack;
 
 use std::fs::File;
@@ -12,11 +15,12 @@ use netmon_tests::agent::{Agent, AgentCommand};
 use netmon_tests::netns::Namespace;
 
 pub(crate) use many::{Talker, measure as many};
+pub(crate) use seen::measure as seen;
 pub(crate) use stack::measure as stack;
 
-/// About how long both take.
+/// About how long all take.
 pub(crate) fn seconds(rounds: u64) -> u64 {
-    rounds * stack::SECONDS + many::SECONDS
+    rounds * stack::SECONDS + many::SECONDS + seen::SECONDS
 }
 
 /// netmon on all interfaces of a namespace but `lo`, with its JSON into nowhere, once it has said

@@ -18,6 +18,7 @@ use netmon_tests::packet::{cpus, go_first, stay_on};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg};
 
+use super::monitors::{MONITORS, Monitor};
 use super::run;
 use crate::forward::bulk::Bulk;
 use crate::measure::Measure;
@@ -32,53 +33,65 @@ const TIME: Duration = Duration::from_millis(300);
 /// So many times as many rounds as elsewhere, and short ones: see `forward`.
 const ROUNDS: usize = 4;
 /// For each of the rounds that were asked for.
-pub(super) const SECONDS: u64 = 16;
-/// What is nothing measurable: see `forward`.
+pub(super) const SECONDS: u64 = 30;
+/// A loss of so much is one, however great the spread: see `forward`.
 const NOISE: f64 = 0.05;
+/// The median of as many rounds still differs by so much between two runs of the same.
+const LEAST_NOISE: f64 = 0.02;
 
 const SENDER: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 1);
 const RECEIVER: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 2);
 
-/// What is attached, and how much of the packets may be lost by it.
+/// What is there besides the traffic.
+#[derive(Clone, Copy)]
+enum What {
+    Nothing,
+    /// With these arguments.
+    Netmon(&'static [&'static str]),
+    Other(Monitor),
+}
+
+/// And how much of the packets may be lost by it.
+#[derive(Clone, Copy)]
 struct Contender {
     name: &'static str,
-    /// `None`: no netmon.
-    arguments: Option<&'static [&'static str]>,
+    what: What,
     /// Of the packets of nothing.
     packets: Option<Bound>,
     /// Whether bulk TCP must not lose anything that can be measured.
     judged: bool,
 }
 
-const fn contender(
-    name: &'static str,
-    arguments: Option<&'static [&'static str]>,
-    packets: Option<Bound>,
-    judged: bool,
-) -> Contender {
-    Contender { name, arguments, packets, judged }
+const fn contender(name: &'static str, what: What) -> Contender {
+    Contender { name, what, packets: None, judged: false }
 }
 
+const fn judged(
+    name: &'static str,
+    arguments: &'static [&'static str],
+    packets: Option<Bound>,
+) -> Contender {
+    Contender { name, what: What::Netmon(arguments), packets, judged: true }
+}
+
+/// The first one is what all are compared to, the second one that, too.
+const AGAIN: usize = 1;
 const CONTENDERS: [Contender; 7] = [
-    contender("nothing", None, None, false),
-    contender("netmon", Some(&[]), None, false),
-    contender(
-        "netmon --traffic=processes",
-        Some(&["--traffic=processes"]),
-        Some(Bound::AtLeast(0.90)),
-        true,
-    ),
-    contender(
-        "netmon --traffic=flows",
-        Some(&["--traffic=flows"]),
-        Some(Bound::AtLeast(0.85)),
-        true,
-    ),
-    contender("netmon --traffic=drops", Some(&["--traffic=drops"]), None, true),
-    contender("netmon --traffic", Some(&["--traffic"]), None, true),
-    contender("nothing, again", None, None, false),
+    contender("nothing", What::Nothing),
+    contender("nothing, again", What::Nothing),
+    contender("netmon", What::Netmon(&[])),
+    judged("netmon --traffic=processes", &["--traffic=processes"], Some(Bound::AtLeast(0.90))),
+    judged("netmon --traffic=flows", &["--traffic=flows"], Some(Bound::AtLeast(0.85))),
+    judged("netmon --traffic=drops", &["--traffic=drops"], None),
+    contender("netmon --traffic", What::Netmon(&["--traffic"])),
 ];
-const AGAIN: usize = CONTENDERS.len() - 1;
+
+/// These, and the other monitors that are installed; a smoke test does without.
+fn contenders(measure: &Measure) -> Vec<Contender> {
+    let others = MONITORS.iter().filter(|other| other.is_installed() && !measure.smoke);
+    let others = others.map(|other| contender(other.name, What::Other(*other)));
+    CONTENDERS.iter().copied().chain(others).collect()
+}
 
 pub(crate) fn measure(measure: &Measure) -> Result<[Table; 2]> {
     let (sender, receiver) = (Namespace::new()?, Namespace::new()?);
@@ -88,16 +101,19 @@ pub(crate) fn measure(measure: &Measure) -> Result<[Table; 2]> {
     let cpu = cpus()?.pop().context("no CPU to run on")?;
     let ends = Ends::new(&sender, &receiver)?;
     let bulk = Bulk::new(&sender, &receiver, [RECEIVER], cpu)?;
-    let mut packets = vec![Vec::new(); CONTENDERS.len()];
-    let mut bits = vec![Vec::new(); CONTENDERS.len()];
+    let contenders = contenders(measure);
+    let mut packets = vec![Vec::new(); contenders.len()];
+    let mut bits = vec![Vec::new(); contenders.len()];
     let rounds = if measure.smoke { 1 } else { ROUNDS * measure.rounds };
     for round in 1..=rounds {
         measure.progress.say(&format!("traffic: round {round} of {rounds}"));
-        for (at, contender) in CONTENDERS.iter().enumerate() {
-            let netmon = contender.start(&receiver, &measure.netmon)?;
+        // In turns, so that what goes before nothing is not always the same.
+        for turn in 0..contenders.len() {
+            let at = (turn + round) % contenders.len();
+            let started = contenders[at].start(&receiver, &measure.netmon)?;
             packets[at].push(ends.round(cpu)? / 1e3);
             bits[at].push(bulk.round(TIME)?);
-            netmon.map(Agent::kill).transpose()?;
+            started.map(Agent::kill).transpose()?;
         }
     }
     let about = format!("medians of {rounds} rounds of {} ms", TIME.as_millis());
@@ -105,19 +121,23 @@ pub(crate) fn measure(measure: &Measure) -> Result<[Table; 2]> {
         Table {
             name: "traffic, small datagrams".to_owned(),
             about: format!("64 bytes of UDP, through both sockets, on one CPU, {about}"),
-            rows: packet_rows(&packets),
+            rows: packet_rows(&contenders, &packets),
         },
         Table {
             name: "traffic, bulk TCP".to_owned(),
             about: format!("one connection, both ends on one CPU, {about}"),
-            rows: bulk_rows(&bits),
+            rows: bulk_rows(&contenders, &bits),
         },
     ])
 }
 
 impl Contender {
     fn start(&self, receiver: &Namespace, netmon: &Path) -> Result<Option<Agent>> {
-        self.arguments.map(|arguments| run(receiver, netmon, arguments)).transpose()
+        match self.what {
+            What::Nothing => Ok(None),
+            What::Netmon(arguments) => run(receiver, netmon, arguments).map(Some),
+            What::Other(monitor) => monitor.start(receiver, "to").map(Some),
+        }
     }
 }
 
@@ -126,8 +146,8 @@ fn shares(samples: &[f64], nothing: &[f64]) -> Vec<f64> {
     paired(samples, nothing, |one, nothing| one / nothing)
 }
 
-fn packet_rows(packets: &[Vec<f64>]) -> Vec<Row> {
-    let rows = CONTENDERS.iter().zip(packets).enumerate();
+fn packet_rows(contenders: &[Contender], packets: &[Vec<f64>]) -> Vec<Row> {
+    let rows = contenders.iter().zip(packets).enumerate();
     rows.map(|(at, (contender, samples))| {
         let row = Row::new(contender.name, "kpps", samples);
         match at {
@@ -138,14 +158,14 @@ fn packet_rows(packets: &[Vec<f64>]) -> Vec<Row> {
     .collect()
 }
 
-fn bulk_rows(bits: &[Vec<f64>]) -> Vec<Row> {
+fn bulk_rows(contenders: &[Contender], bits: &[Vec<f64>]) -> Vec<Row> {
     let again = Summary::of(&shares(&bits[AGAIN], &bits[0]));
-    let rows = CONTENDERS.iter().zip(bits).enumerate();
+    let rows = contenders.iter().zip(bits).enumerate();
     rows.map(|(at, (contender, samples))| {
         let row = Row::new(contender.name, "Gbit/s", samples);
         let shares = shares(samples, &bits[0]);
         // Nothing measurable: no less than nothing itself gives when it is measured again.
-        let noise = again.spread.max(Summary::of(&shares).spread).max(NOISE);
+        let noise = again.spread.clamp(LEAST_NOISE, NOISE);
         let bound = Bound::AtLeast(again.median.min(1.0) - noise);
         match at {
             0 => row,
