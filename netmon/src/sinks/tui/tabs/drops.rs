@@ -49,6 +49,8 @@ fn interface(row: &DropView) -> &str {
 }
 
 fn share(data: &Data, row: usize) -> Cell<'_> {
-    let all: f64 = data.drops().iter().map(|drops| drops.packets as f64).sum();
-    if all > 0.0 { Cell::Share(of(data, row).packets as f64 / all) } else { Cell::Absent }
+    match data.dropped {
+        0 => Cell::Absent,
+        all => Cell::Share(of(data, row).packets as f64 / all as f64),
+    }
 }
