@@ -4,6 +4,7 @@ use ratatui_core::layout::Rect;
 use ratatui_core::style::Modifier;
 
 use super::state::{Scope, State};
+use super::table::sorted_title;
 use crate::model::human;
 use crate::model::traffic::facts::Part;
 use crate::model::traffic::protocol::ProtocolClass;
@@ -107,13 +108,14 @@ pub(super) fn tabs(
     places
 }
 
-/// What the table shows: of what, how much of it, and what is not in it.
+/// What the table shows: of what, how much of it, and what is not in it; and its order, unless
+/// that is seen in the titles.
 pub(super) fn caption(
     canvas: &mut Canvas<'_>,
     place: Place,
-    data: &Data,
-    state: &State,
+    (data, state): (&Data, &State),
     (count, page): (usize, usize),
+    is_order_seen: bool,
 ) {
     if state.editing {
         let style = canvas.theme.style(Tone::Title);
@@ -156,6 +158,10 @@ pub(super) fn caption(
         },
         Tone::Plain,
     ));
+    if !is_order_seen {
+        let title = sorted_title(&this.columns[table.sort], table.reversed, canvas.theme);
+        parts.push((format!("by {title}"), Tone::Plain));
+    }
     if !table.filter.is_empty() {
         parts.push((format!("filter: {}", table.filter), Tone::Title));
     }

@@ -17,7 +17,7 @@ pub(super) const TAB: Tab = Tab {
     columns: &[
         column("IF", 0, Width::Between(5, 15), |d, i| Cell::Text(&of(d, i).interface)),
         column("DIR", 1, Width::Exactly(3), |d, i| Cell::Text(of(d, i).key.direction.name())),
-        column("PROTO", 0, Width::Exactly(5), protocol),
+        column("PROTO", 0, Width::Between(5, 6), protocol),
         column("SOURCE", 0, Width::Between(16, 47), |d, i| end(of(d, i), End::Source)),
         column("DESTINATION", 0, Width::Between(16, 47), |d, i| end(of(d, i), End::Destination)),
         column("RATE", 0, Width::Rate, |d, i| Cell::rate(of(d, i).speed.now)),

@@ -105,6 +105,8 @@ pub enum Width {
     Exactly(u16),
     /// So wide at least and at most; the room that is left is shared.
     Between(u16, u16),
+    /// The same, for a picture.
+    Picture(u16, u16),
 }
 
 const fn column(
@@ -117,6 +119,12 @@ const fn column(
 }
 
 impl Column {
+    /// Whether rows can be sorted by it: a picture is neither small nor large.
+    #[must_use]
+    pub const fn is_sortable(&self) -> bool {
+        !matches!(self.width, Width::Picture(..))
+    }
+
     /// Whether the largest or latest come first, unless the order is turned around.
     #[must_use]
     pub const fn is_descending(&self) -> bool {

@@ -31,7 +31,7 @@ pub(super) const TAB: Tab = Tab {
             Cell::Count(sum(d, i, |s| s.rx_messages.saturating_add(s.tx_messages)))
         }),
         column("UNIT", 3, Width::Between(12, 24), |d, i| Cell::text(of(d, i).cgroup.as_deref())),
-        column("LAST 3 MIN", 4, Width::Between(12, 30), |_, _| Cell::Spark),
+        column("LAST 3 MIN", 4, Width::Picture(12, 30), |_, _| Cell::Spark),
         column("COMMAND", 5, Width::Between(20, 120), |d, i| {
             Cell::text(of(d, i).command.as_deref())
         }),
