@@ -120,22 +120,6 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Whether it is written from the right.
-    #[must_use]
-    pub const fn is_right(&self) -> bool {
-        matches!(
-            self,
-            Self::Rate(_)
-                | Self::Bytes(_)
-                | Self::Count(_)
-                | Self::PerSecond(_)
-                | Self::Number(_)
-                | Self::Ago(_)
-                | Self::Share(_)
-                | Self::Links(..)
-        )
-    }
-
     /// Writes it for people.
     pub fn write(&self, units: Units, theme: Theme, to: &mut String) {
         // Writing to a string does not fail.

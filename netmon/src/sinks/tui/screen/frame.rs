@@ -5,7 +5,7 @@ use ratatui_core::style::Modifier;
 
 use super::state::{Scope, State};
 use super::table::sorted_title;
-use crate::model::human;
+use crate::model::human::{self, Scale, Unit};
 use crate::model::traffic::facts::Part;
 use crate::model::traffic::protocol::ProtocolClass;
 use crate::model::traffic::view::AlertSummary;
@@ -147,23 +147,29 @@ pub(super) fn caption(
     if this.part.is_some_and(|part| data.missing(part).is_some()) {
         return;
     }
-    parts.push((
-        match (count, page.min(count)) {
-            (0, _) if all == 0 => format!("no {rows}"),
-            (0, _) => format!("none of {all} {rows}"),
-            (_, seen) if seen == all => format!("{all} {rows}"),
-            (_, seen) => {
-                format!("{}-{} of {count} {rows}", table.top + 1, (table.top + seen).min(count))
-            }
-        },
-        Tone::Plain,
-    ));
+    let is_filtered = !table.filter.is_empty();
+    let how_many = match (count, page.min(count)) {
+        (0, _) if all == 0 => format!("no {rows}"),
+        (0, _) => format!("none of {all} {rows}"),
+        (_, seen) if seen == count && is_filtered => format!("{count} of {all} {rows}"),
+        (_, seen) if seen == count => format!("{count} {rows}"),
+        (_, seen) => {
+            format!("{}-{} of {count} {rows}", table.top + 1, (table.top + seen).min(count))
+        }
+    };
+    parts.push((how_many, Tone::Plain));
     if !is_order_seen {
         let title = sorted_title(&this.columns[table.sort], table.reversed, canvas.theme);
         parts.push((format!("by {title}"), Tone::Plain));
     }
-    if !table.filter.is_empty() {
+    if is_filtered {
         parts.push((format!("filter: {}", table.filter), Tone::Title));
+    }
+    // Numbers have no units then.
+    match (state.units.scale, state.units.unit) {
+        (Scale::Raw, Unit::Bits) => parts.push(("in bits".to_owned(), Tone::Faint)),
+        (Scale::Raw, Unit::Bytes) => parts.push(("in bytes".to_owned(), Tone::Faint)),
+        _ => {}
     }
     notes(canvas, data, state, &mut parts);
     canvas.flow(place, 1, &parts);

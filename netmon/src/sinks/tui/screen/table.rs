@@ -33,7 +33,7 @@ fn widths(column: &Column, units: Units, sorted: bool) -> (u16, u16) {
         (Width::Amount | Width::Rate, Scale::Iec) => (6, 6),
         (Width::Amount | Width::Rate | Width::Count, _) => (5, 5),
         (Width::Clock, _) => (8, 8),
-        (Width::Exactly(width), _) => (width, width),
+        (Width::Exactly(width) | Width::Digits(width), _) => (width, width),
         (Width::Between(least, most) | Width::Picture(least, most), _) => (least, most),
     };
     (least.max(title), most.max(title))
@@ -141,12 +141,9 @@ pub(super) fn draw(
                 },
                 _ => cell.write(canvas.units, canvas.theme, &mut text),
             }
-            let numeric =
-                !matches!(tab.columns[shown.column].width, Width::Between(..) | Width::Clock);
             match cell {
                 Cell::Address(..) => canvas.ends(place, &text, style),
-                Cell::Absent if numeric => canvas.right(place, &text, style),
-                _ if cell.is_right() => canvas.right(place, &text, style),
+                _ if tab.columns[shown.column].is_right() => canvas.right(place, &text, style),
                 _ => {
                     canvas.left(place, &text, style);
                 }
@@ -167,17 +164,12 @@ fn write_host(text: &mut String, host: &str, port: Option<u16>) {
     }
 }
 
-/// Numbers are written from the right.
-const fn is_right(column: &Column) -> bool {
-    matches!(column.width, Width::Amount | Width::Rate | Width::Count)
-}
-
 /// The title of the column by which the rows are sorted, and which way.
 pub(super) fn sorted_title(column: &Column, reversed: bool, theme: Theme) -> String {
     let descending = column.is_descending() != reversed;
     let sign = theme.sign(if descending { Sign::Descending } else { Sign::Ascending });
     let title = column.title;
-    if is_right(column) { format!("{sign}{title}") } else { format!("{title}{sign}") }
+    if column.is_right() { format!("{sign}{title}") } else { format!("{title}{sign}") }
 }
 
 fn draw_titles(canvas: &mut Canvas<'_>, area: Rect, tab: &Tab, table: &Table, columns: &[Shown]) {
@@ -190,7 +182,7 @@ fn draw_titles(canvas: &mut Canvas<'_>, area: Rect, tab: &Tab, table: &Table, co
         } else {
             column.title.to_owned()
         };
-        if is_right(column) {
+        if column.is_right() {
             canvas.right(place, &title, style);
         } else {
             canvas.left(place, &title, style);

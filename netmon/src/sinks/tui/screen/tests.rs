@@ -203,6 +203,8 @@ fn units_and_signs() {
     golden("bits", &mut screen, (80, 24));
     press(&mut screen, "uh");
     golden("raw", &mut screen, (120, 40));
+    press(&mut screen, "u");
+    golden("raw-bits", &mut screen, (80, 24));
     let mut router = Router::new(8, 40, 300);
     let mut screen = new_screen(Theme { color: false, unicode: false });
     for _ in 0..100 {

@@ -19,7 +19,7 @@ pub(super) const TAB: Tab = Tab {
             of(d, i).packets_per_s.map_or(Cell::Absent, Cell::PerSecond)
         }),
         column("PACKETS", 0, Width::Count, |d, i| Cell::Count(of(d, i).packets)),
-        column("SHARE", 1, Width::Exactly(5), share),
+        column("SHARE", 1, Width::Digits(5), share),
     ],
     sort: 2,
     count: |data| data.drops().len(),

@@ -28,9 +28,9 @@ pub(super) const TAB: Tab = Tab {
         }),
         column("BYTES", 2, Width::Amount, |d, i| Cell::Bytes(of(d, i).wire.bytes)),
         column("PKTS", 7, Width::Count, |d, i| Cell::Count(of(d, i).wire.packets)),
-        column("AGE", 5, Width::Exactly(6), |d, i| Cell::Ago(of(d, i).first)),
-        column("IDLE", 6, Width::Exactly(6), |d, i| Cell::Ago(of(d, i).last)),
-        column("VLAN", 9, Width::Exactly(4), |d, i| {
+        column("AGE", 5, Width::Digits(6), |d, i| Cell::Ago(of(d, i).first)),
+        column("IDLE", 6, Width::Digits(6), |d, i| Cell::Ago(of(d, i).last)),
+        column("VLAN", 9, Width::Digits(4), |d, i| {
             of(d, i).key.vlan.map_or(Cell::Absent, |vlan| Cell::Number(vlan.into()))
         }),
         column("FLAGS", 8, Width::Exactly(8), flags),

@@ -29,7 +29,7 @@ pub(super) const TAB: Tab = Tab {
         column("TXPKT", 4, Width::Count, |d, i| packets(&of(d, i).tx)),
         column("ERR", 1, Width::Count, |d, i| Cell::count(both(d, i, |side| side.errors))),
         column("DROP", 1, Width::Count, |d, i| Cell::count(both(d, i, |side| side.dropped))),
-        column("UP/DN", 1, Width::Exactly(6), links),
+        column("UP/DN", 1, Width::Digits(6), links),
         column("LAST 3 MIN", 5, Width::Picture(10, 45), |_, _| Cell::Spark),
         column("COUNTED BY", 6, Width::Between(10, 24), |d, i| Cell::Text(&of(d, i).hook)),
     ],

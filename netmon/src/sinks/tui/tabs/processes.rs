@@ -14,7 +14,7 @@ pub(super) const TAB: Tab = Tab {
     part: Some(Part::Processes),
     columns: &[
         column("PROCESS", 0, Width::Between(8, 20), |d, i| Cell::Text(&of(d, i).name)),
-        column("PID", 0, Width::Exactly(7), |d, i| Cell::Number(of(d, i).pid.into())),
+        column("PID", 0, Width::Digits(7), |d, i| Cell::Number(of(d, i).pid.into())),
         column("USER", 2, Width::Between(6, 12), user),
         column("RX", 0, Width::Rate, |d, i| Cell::rate(of(d, i).rx.now)),
         column("TX", 0, Width::Rate, |d, i| Cell::rate(of(d, i).tx.now)),

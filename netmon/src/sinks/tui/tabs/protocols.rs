@@ -23,7 +23,7 @@ pub(super) const TAB: Tab = Tab {
         column("TXBYTES", 1, Width::Amount, |d, i| Cell::Bytes(of(d, i).tx.bytes)),
         column("RXPKTS", 3, Width::Count, |d, i| Cell::Count(of(d, i).rx.packets)),
         column("TXPKTS", 3, Width::Count, |d, i| Cell::Count(of(d, i).tx.packets)),
-        column("SHARE", 4, Width::Exactly(5), |d, i| Cell::Share(of(d, i).share)),
+        column("SHARE", 4, Width::Digits(5), |d, i| Cell::Share(of(d, i).share)),
     ],
     sort: 0,
     count: |data| data.classes.len(),
