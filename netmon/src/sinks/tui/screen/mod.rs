@@ -63,6 +63,8 @@ struct Asked {
 /// Where things were when they were last drawn, for the mouse.
 #[derive(Debug, Default)]
 struct Sight {
+    /// The tab whose columns they are.
+    tab: Option<TabName>,
     tabs: (u16, Vec<(u16, u16, TabName)>),
     titles: (u16, Vec<table::Shown>),
     rows: Rect,
@@ -241,7 +243,7 @@ impl Screen {
             }
             None => table::draw(canvas, room, (data, this), (state.table(), order), &columns),
         }
-        sight.titles = (room.y, columns);
+        (sight.tab, sight.titles) = (Some(name), (room.y, columns));
     }
 }
 
@@ -294,7 +296,8 @@ fn mouse(state: &mut State, sight: &Sight, rows: &Rows<'_>, what: Mouse, (x, y):
                 state.go_to(*name);
             }
         }
-        Mouse::Press if y == sight.titles.0 => {
+        // Another tab's titles may be seen still.
+        Mouse::Press if y == sight.titles.0 && sight.tab == Some(state.tab) => {
             let hit =
                 sight.titles.1.iter().find(|shown| (shown.x..=shown.x + shown.width).contains(&x));
             if let Some(shown) = hit {

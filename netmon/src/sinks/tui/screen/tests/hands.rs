@@ -172,6 +172,12 @@ fn the_mouse() {
         press_each(&mut screen, &keys);
         assert_eq!(summary(&mut screen), wanted, "{keys:?}");
     }
+    // Before another tab is drawn, what is seen are not its columns.
+    let mut screen = usual();
+    press(&mut screen, "3");
+    frame(&mut screen, (200, 60));
+    press(&mut screen, &("5".to_owned() + &click(190, 4)));
+    assert_eq!(summary(&mut screen), "Drops PKT/S");
     // Without a selection the wheel moves the rows.
     let mut screen = usual();
     frame(&mut screen, (80, 24));
