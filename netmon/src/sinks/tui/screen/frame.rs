@@ -149,6 +149,8 @@ pub(super) fn caption(
     }
     let is_filtered = !table.filter.is_empty();
     let how_many = match (count, page.min(count)) {
+        // Attaching may take seconds.
+        _ if data.shown.tick == 0 => "waiting for the first tick".to_owned(),
         (0, _) if all == 0 => format!("no {rows}"),
         (0, _) => format!("none of {all} {rows}"),
         (_, seen) if seen == count && is_filtered => format!("{count} of {all} {rows}"),

@@ -21,7 +21,7 @@ pub(super) fn order(data: &Data, state: &State, filter: &Filter, order: &mut Vec
         let known = (*left == Cell::Absent).cmp(&(*right == Cell::Absent));
         let order = left.compare(right);
         let order = if descending { order.reverse() } else { order };
-        // The last makes it a total order, so that equal rows do not change places.
+        // By the last, equal rows do not change places.
         known.then(order).then(a.cmp(b))
     });
     order.clear();
