@@ -129,19 +129,7 @@ pub(super) fn caption(
         return;
     }
     let mut parts = Vec::new();
-    if state.tab == TabName::Flows {
-        match &state.scope {
-            Some(Scope::Interface(_, name)) => {
-                parts.push((format!("flows of {name} (Esc: back)"), Tone::Title));
-            }
-            Some(Scope::Process { name, pid, id }) => {
-                let known = data.processes().iter().any(|one| (one.id, one.pid) == (*id, *pid));
-                let ended = if known { "" } else { ", which has ended" };
-                parts.push((format!("flows of {name}, pid {pid}{ended} (Esc: back)"), Tone::Title));
-            }
-            None => {}
-        }
-    }
+    parts.extend(scope(data, state).map(|words| (words, Tone::Title)));
     let (table, this) = (state.table(), tab(state.tab));
     let (all, rows) = ((this.count)(data), this.rows);
     if this.part.is_some_and(|part| data.missing(part).is_some()) {
@@ -175,6 +163,18 @@ pub(super) fn caption(
     }
     notes(canvas, data, state, &mut parts);
     canvas.flow(place, 1, &parts);
+}
+
+/// Of what the flows are.
+fn scope(data: &Data, state: &State) -> Option<String> {
+    match state.scope.as_ref().filter(|_| state.tab == TabName::Flows)? {
+        Scope::Interface(_, name) => Some(format!("flows of {name} (Esc: back)")),
+        Scope::Process { name, pid, id } => {
+            let known = data.processes().iter().any(|one| (one.id, one.pid) == (*id, *pid));
+            let ended = if known { "" } else { ", which has ended" };
+            Some(format!("flows of {name}, pid {pid}{ended} (Esc: back)"))
+        }
+    }
 }
 
 /// What the table cannot hold, and what is not exact.
