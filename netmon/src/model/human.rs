@@ -5,31 +5,9 @@ use std::fmt::{self, Write};
 use std::ops::Deref;
 use std::time::Duration;
 
-/// A text from outside for a terminal: control characters, and those that change the direction of
-/// writing or have no width, are shown and not obeyed.
-#[derive(Clone, Copy, Debug)]
-pub struct Printable<'a>(pub &'a str);
+mod printable;
 
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            if is_obeyed(character) {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                f.write_char(character)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Unicode: control characters, the zero-width and bidirectional ones of the block "General
-/// Punctuation", line and paragraph separators, and the byte order mark.
-fn is_obeyed(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
-}
+pub use printable::{Printable, on_terminal};
 
 /// What an amount of traffic is told in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -351,13 +329,6 @@ mod tests {
             assert!(count_rate(number, Scale::Si).len() <= 7);
             number *= 1.07;
         }
-    }
-
-    #[test]
-    fn a_terminal_obeys_nothing() {
-        let text = "a\u{1b}[2J\nb\u{202e}\u{9b}ü";
-        assert_eq!(Printable(text).to_string(), r"a\u{1b}[2J\nb\u{202e}\u{9b}ü");
-        assert_eq!(Printable("plain").to_string(), "plain");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::sinks::traffic::json::Traffic;
 pub mod csv;
 pub mod json;
 pub mod messages;
+mod on_terminal;
 pub mod output;
 pub mod report;
 pub mod traffic;

@@ -6,13 +6,15 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+use super::on_terminal::OnTerminal;
 
 /// Ticks that may wait: enough for a thread that gets its turn late, little for a blocked one.
 const WAITING: usize = 4;
@@ -97,6 +99,7 @@ pub struct Ended {
 
 impl Output {
     /// Starts with a file, which is written without the thread when it takes everything at once.
+    /// A terminal gets nothing that it would obey.
     ///
     /// # Errors
     /// When the file cannot be shared with a thread, or no thread can be had.
@@ -105,6 +108,9 @@ impl Output {
         header: &str,
         first: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
+        if file.is_terminal() {
+            return Self::start(OnTerminal(file), header, first);
+        }
         let direct = Some(file.try_clone()?);
         Ok(Self { direct, ..Self::start(file, header, first)? })
     }

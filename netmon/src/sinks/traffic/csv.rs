@@ -1,6 +1,6 @@
 //! CSV (RFC 4180): a header once, then a line for each row and tick. The columns of a table are the same in
 //! every run; what is not known is an empty field. Texts are as they came, control characters
-//! too: it is for programs.
+//! too: it is for programs. What a terminal would obey is taken out on the way to one (`output`).
 
 use ::csv::{Terminator, Writer, WriterBuilder};
 

@@ -82,7 +82,28 @@ impl<'a> Cell<'a> {
         })
     }
 
-    /// Small before large. What is not known comes last in either order: see the caller.
+    /// Kinds in an order: a column may have several, such as a user's name or else his number.
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Rate(_)
+            | Self::PerSecond(_)
+            | Self::Share(_)
+            | Self::Bytes(_)
+            | Self::Count(_)
+            | Self::Number(_)
+            | Self::Ago(_)
+            | Self::Clock(_)
+            | Self::Links(..)
+            | Self::Flags(_) => 0,
+            Self::Short(_) => 1,
+            Self::Address(..) => 2,
+            Self::Text(_) | Self::State(..) => 3,
+            Self::Absent | Self::Spark => 4,
+        }
+    }
+
+    /// Small before large, numbers before words. A total order, whatever is in a column: sorting
+    /// by another may panic. What is not known comes last in either order: see the caller.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
@@ -94,25 +115,9 @@ impl<'a> Cell<'a> {
             (Self::Short(left), Self::Short(right)) => natural::compare(left, right),
             _ => match (self.number(), other.number()) {
                 (Some(left), Some(right)) => left.total_cmp(&right),
-                _ => Ordering::Equal,
+                _ => self.kind().cmp(&other.kind()),
             },
         }
-    }
-
-    /// Whether it is written from the right.
-    #[must_use]
-    pub const fn is_right(&self) -> bool {
-        matches!(
-            self,
-            Self::Rate(_)
-                | Self::Bytes(_)
-                | Self::Count(_)
-                | Self::PerSecond(_)
-                | Self::Number(_)
-                | Self::Ago(_)
-                | Self::Share(_)
-                | Self::Links(..)
-        )
     }
 
     /// Writes it for people.
@@ -221,10 +226,53 @@ mod tests {
                 Cell::Address([10, 0, 0, 10].into(), Some(1)),
             ),
             (Cell::Ago(Duration::from_secs(1)), Cell::Ago(Duration::from_secs(2))),
+            (Cell::Number(1_000), Cell::Text("root")),
+            (Cell::Rate(f64::INFINITY), Cell::Rate(f64::NAN)),
         ];
         for (small, large) in ascending {
             assert_eq!(small.compare(&large), Ordering::Less, "{small:?}");
             assert_eq!(large.compare(&small), Ordering::Greater, "{small:?}");
+        }
+    }
+
+    /// One of each kind and more, those that compare in no usual way among them.
+    fn of_all_kinds() -> Vec<Cell<'static>> {
+        let short = |text| Cell::Short(Short::new(text));
+        let mut cells = vec![Cell::Absent, Cell::Spark, short("tcp"), short("1"), short("22")];
+        for text in ["", "root", "1000", "eth10", "eth2"] {
+            cells.extend([Cell::Text(text), Cell::State(text, true)]);
+        }
+        for number in [0.0, -0.0, 1.0, f64::NAN, -f64::NAN, f64::INFINITY] {
+            cells.extend([Cell::Rate(number), Cell::PerSecond(number), Cell::Share(number)]);
+        }
+        for number in [0, 1, 1_000, u64::MAX] {
+            cells.extend([Cell::Bytes(number), Cell::Count(number), Cell::Number(number)]);
+            cells.extend([Cell::Links(7, number), Cell::Ago(Duration::from_millis(number))]);
+        }
+        for address in ["10.0.0.1", "2001:db8::1"] {
+            let address = address.parse().unwrap();
+            cells.extend([None, Some(1), Some(443)].map(|port| Cell::Address(address, port)));
+        }
+        cells.extend([Cell::Flags(0), Cell::Flags(2), Cell::Clock(UNIX_EPOCH)]);
+        cells
+    }
+
+    #[test]
+    fn whatever_is_in_a_column_is_in_an_order() {
+        let cells = of_all_kinds();
+        for a in &cells {
+            for b in &cells {
+                let order = a.compare(b);
+                assert_eq!(order, b.compare(a).reverse(), "{a:?} {b:?}");
+                // Equal ones may stand for each other, and smaller than smaller is smaller.
+                for c in &cells {
+                    if order != Ordering::Greater && b.compare(c) != Ordering::Greater {
+                        let strict = order.is_lt() || b.compare(c).is_lt();
+                        let wanted = if strict { Ordering::Less } else { Ordering::Equal };
+                        assert_eq!(a.compare(c), wanted, "{a:?} {b:?} {c:?}");
+                    }
+                }
+            }
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct ClassRow {
     pub rx_rate: Option<f64>,
     /// Transmitted, per second.
     pub tx_rate: Option<f64>,
+    /// Its part of the packets of the same interface and kind.
+    pub share: f64,
 }
 
 /// See the module.
@@ -74,6 +76,8 @@ pub struct Data {
     pub names: Arc<Names>,
     /// Names of the classes of sizes.
     pub sizes: Vec<String>,
+    /// All packets that were dropped.
+    pub dropped: u64,
     /// For each interface where its traffic is.
     traffic_of: Vec<Option<usize>>,
     courses: HashMap<RowId, Course>,
@@ -91,6 +95,7 @@ impl Default for Data {
             followed: None,
             names: Arc::default(),
             sizes: (0..SIZES).map(size_name).collect(),
+            dropped: 0,
             traffic_of: Vec::new(),
             courses: HashMap::new(),
             started: None,
@@ -201,6 +206,8 @@ impl Data {
             add_classes(&mut rows, interfaces, Some(place), &[place]);
         }
         self.classes = rows;
+        let drops = self.drops().iter().map(|drops| drops.packets);
+        self.dropped = drops.fold(0, u64::saturating_add);
     }
 
     fn remember(&mut self, since: u64) {
@@ -263,12 +270,26 @@ fn add_classes(
     interface: Option<usize>,
     places: &[usize],
 ) {
-    let classes = (0..ProtocolClass::ALL.len())
-        .map(|index| (index, Class::Protocol(ProtocolClass::ALL[index])))
-        .chain((0..SIZES).map(|index| (index, Class::Size(index))));
+    let protocols = (0..ProtocolClass::ALL.len())
+        .map(|index| (index, Class::Protocol(ProtocolClass::ALL[index])));
+    let sizes = (0..SIZES).map(|index| (index, Class::Size(index)));
+    let of_places = || places.iter().filter_map(|place| interfaces.get(*place));
+    add_kind(rows, interface, of_places, protocols);
+    add_kind(rows, interface, of_places, sizes);
+}
+
+/// Adds the classes of a kind: here, once, and not for each row that is shown, it is known what
+/// all of them have.
+fn add_kind<'a, T: Iterator<Item = &'a InterfaceTrafficView>>(
+    rows: &mut Vec<ClassRow>,
+    interface: Option<usize>,
+    of_places: impl Fn() -> T,
+    classes: impl Iterator<Item = (usize, Class)>,
+) {
+    let first = rows.len();
     for (index, class) in classes {
         let mut sums = [(Traffic::default(), None); 2];
-        for traffic in places.iter().filter_map(|place| interfaces.get(*place)) {
+        for traffic in of_places() {
             for (direction, sum) in [Direction::Rx, Direction::Tx].into_iter().zip(&mut sums) {
                 let of = traffic.direction(direction);
                 let (traffic, rate) = match class {
@@ -280,7 +301,36 @@ fn add_classes(
         }
         let [(rx, rx_rate), (tx, tx_rate)] = sums;
         if rx.packets > 0 || tx.packets > 0 {
-            rows.push(ClassRow { class, interface, rx, tx, rx_rate, tx_rate });
+            rows.push(ClassRow { class, interface, rx, tx, rx_rate, tx_rate, share: 0.0 });
         }
+    }
+    let packets = |row: &ClassRow| row.rx.packets as f64 + row.tx.packets as f64;
+    let all: f64 = rows[first..].iter().map(packets).sum();
+    for row in &mut rows[first..] {
+        row.share = packets(row) / all;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::tui::samples::Router;
+
+    #[test]
+    fn shares_of_an_interface_and_kind_are_one_together() {
+        let mut router = Router::new(3, 0, 0);
+        router.tick();
+        let mut data = Data::default();
+        data.shown.fill(Instant::now(), &router.view, Some(&router.traffic));
+        data.changed();
+        let mut sums: HashMap<(Option<usize>, bool), f64> = HashMap::new();
+        for row in &data.classes {
+            let is_size = matches!(row.class, Class::Size(_));
+            *sums.entry((row.interface, is_size)).or_default() += row.share;
+        }
+        assert_eq!(sums.len(), 2 * (1 + 3), "of all and of each, protocols and sizes");
+        assert!(sums.values().all(|sum| (sum - 1.0).abs() < 1e-9), "{sums:?}");
+        let dropped = router.traffic.drops.iter().flatten().map(|drops| drops.packets);
+        assert_eq!(data.dropped, dropped.sum::<u64>());
     }
 }

@@ -98,7 +98,7 @@ pub const KEYS: &[Binding] = {
         bind(&[End, Char('G')], "", Command::Last, ""),
         bind(&[Enter], "Enter", Command::Enter, "into the row: interface, its flows, a flow's process"),
         bind(&[Esc, Backspace], "Esc Backspace", Command::Back, "back: drops the filter, leaves the row, drops the selection"),
-        bind(&[Char('<'), Char(',')], "< >", Command::SortLeft, "sort by the column to the left, to the right"),
+        bind(&[Char('<'), Char(',')], "< >", Command::SortLeft, "sort by the next column to the left, to the right: any"),
         bind(&[Char('>'), Char('.')], "", Command::SortRight, ""),
         bind(&[Char('r')], "r", Command::Reverse, "reverse the order"),
         bind(&[Char('/')], "/", Command::Filter, "filter: words, proc:curl port:443 10.0.0.0/8"),
@@ -116,7 +116,7 @@ pub const KEYS: &[Binding] = {
 
 /// What the mouse does, for the help.
 pub const MOUSE: [(&str, &str); 2] = [
-    ("click", "a tab; a column's title: sort by it; a row: select, again: into it"),
+    ("click", "a tab; a title: sort by it; a row: select, again: into it"),
     ("wheel", "rows up, rows down"),
 ];
 

@@ -8,19 +8,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use netmon_tests::{agent::Finished, netns::Namespace, scratch::Scratch, traffic_json::Page};
+use netmon_tests::{
+    agent::Finished, netns::Namespace, privileges::Privileges, scratch::Scratch,
+    terminal::Terminal, traffic_json::Page,
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{end_quietly, in_turn, peers, report, send, top, traffic, until};
 use crate::{
     Test,
-    common::{interrupt, is_bare, pair, veth},
+    common::{NETMON, interrupt, is_bare, netmon, pair, veth},
 };
 
 pub(crate) const TESTS: &[Test] = &[
     ("every_table_in_every_format", || in_turn(every_table_in_every_format)),
     ("a_page_has_the_objects_of_the_report", || in_turn(a_page_has_the_objects_of_the_report)),
+    ("a_terminal_obeys_no_name", || in_turn(a_terminal_obeys_no_name)),
     ("texts_are_set_apart", || in_turn(texts_are_set_apart)),
     ("csv_has_one_header", || in_turn(csv_has_one_header)),
     ("no_rows_are_a_table_too", || in_turn(no_rows_are_a_table_too)),
@@ -126,6 +130,24 @@ fn a_page_has_the_objects_of_the_report() -> Result<()> {
     interrupt(agent).map(drop)
 }
 
+/// An interface's name may hold what a terminal obeys. Files and pipes get it as it is.
+fn a_terminal_obeys_no_name() -> Result<()> {
+    let namespace = Namespace::new()?;
+    namespace.add_veth_up("nt\u{1b}[2J", "peer")?;
+    let arguments = ["top", "--once", "--interval", "100ms", "--by", "interface"];
+    for format in ["csv", "json"] {
+        let arguments = [&arguments[..], &["--format", format]].concat();
+        let on_pipe = netmon(&namespace, &arguments).finish()?.stdout;
+        let name = if format == "csv" { "nt\u{1b}[2J" } else { r"nt\u001b[2J" };
+        ensure!(on_pipe.contains(name), "{on_pipe:?}");
+        let start = move || Terminal::start_with(NETMON, &arguments, (140, 30), Privileges::Full);
+        let mut terminal = namespace.run(start)?;
+        terminal.until_has(if format == "csv" { r"nt\u{1b}[2J" } else { name })?;
+        ensure!(terminal.until_end()?.success());
+    }
+    Ok(())
+}
+
 fn texts_are_set_apart() -> Result<()> {
     let arguments = ["--by", "interface", "--count", "3", "--interval", "100ms", "lo"];
     let finished = top(&veth()?, &arguments).finish()?;
@@ -166,10 +188,10 @@ fn no_rows_are_a_table_too() -> Result<()> {
     Ok(())
 }
 
-/// To attach to so many takes longer than a report waits for its first tick. A rate is known of
-/// what was attached before.
+/// To attach to so many takes longer than a report waits for its first tick, and not so long that a
+/// table gives up on a busy machine. A rate is known of what was attached before.
 fn the_only_table_is_of_all_interfaces() -> Result<()> {
-    const PAIRS: usize = 24;
+    const PAIRS: usize = 12;
     let namespace = Namespace::new()?;
     for number in 0..PAIRS {
         namespace.add_veth_up(&format!("a{number}"), &format!("b{number}"))?;

@@ -4,7 +4,8 @@ use ratatui_core::layout::Rect;
 use ratatui_core::style::Modifier;
 
 use super::state::{Scope, State};
-use crate::model::human;
+use super::table::sorted_title;
+use crate::model::human::{self, Scale, Unit};
 use crate::model::traffic::facts::Part;
 use crate::model::traffic::protocol::ProtocolClass;
 use crate::model::traffic::view::AlertSummary;
@@ -107,13 +108,14 @@ pub(super) fn tabs(
     places
 }
 
-/// What the table shows: of what, how much of it, and what is not in it.
+/// What the table shows: of what, how much of it, and what is not in it; and its order, unless
+/// that is seen in the titles.
 pub(super) fn caption(
     canvas: &mut Canvas<'_>,
     place: Place,
-    data: &Data,
-    state: &State,
+    (data, state): (&Data, &State),
     (count, page): (usize, usize),
+    is_order_seen: bool,
 ) {
     if state.editing {
         let style = canvas.theme.style(Tone::Title);
@@ -127,40 +129,52 @@ pub(super) fn caption(
         return;
     }
     let mut parts = Vec::new();
-    if state.tab == TabName::Flows {
-        match &state.scope {
-            Some(Scope::Interface(_, name)) => {
-                parts.push((format!("flows of {name} (Esc: back)"), Tone::Title));
-            }
-            Some(Scope::Process { name, pid, id }) => {
-                let known = data.processes().iter().any(|one| (one.id, one.pid) == (*id, *pid));
-                let ended = if known { "" } else { ", which has ended" };
-                parts.push((format!("flows of {name}, pid {pid}{ended} (Esc: back)"), Tone::Title));
-            }
-            None => {}
-        }
-    }
+    parts.extend(scope(data, state).map(|words| (words, Tone::Title)));
     let (table, this) = (state.table(), tab(state.tab));
     let (all, rows) = ((this.count)(data), this.rows);
     if this.part.is_some_and(|part| data.missing(part).is_some()) {
         return;
     }
-    parts.push((
-        match (count, page.min(count)) {
-            (0, _) if all == 0 => format!("no {rows}"),
-            (0, _) => format!("none of {all} {rows}"),
-            (_, seen) if seen == all => format!("{all} {rows}"),
-            (_, seen) => {
-                format!("{}-{} of {count} {rows}", table.top + 1, (table.top + seen).min(count))
-            }
-        },
-        Tone::Plain,
-    ));
-    if !table.filter.is_empty() {
+    let is_filtered = !table.filter.is_empty();
+    let how_many = match (count, page.min(count)) {
+        // Attaching may take seconds.
+        _ if data.shown.tick == 0 => "waiting for the first tick".to_owned(),
+        (0, _) if all == 0 => format!("no {rows}"),
+        (0, _) => format!("none of {all} {rows}"),
+        (_, seen) if seen == count && is_filtered => format!("{count} of {all} {rows}"),
+        (_, seen) if seen == count => format!("{count} {rows}"),
+        (_, seen) => {
+            format!("{}-{} of {count} {rows}", table.top + 1, (table.top + seen).min(count))
+        }
+    };
+    parts.push((how_many, Tone::Plain));
+    if !is_order_seen {
+        let title = sorted_title(&this.columns[table.sort], table.reversed, canvas.theme);
+        parts.push((format!("by {title}"), Tone::Plain));
+    }
+    if is_filtered {
         parts.push((format!("filter: {}", table.filter), Tone::Title));
+    }
+    // Numbers have no units then.
+    match (state.units.scale, state.units.unit) {
+        (Scale::Raw, Unit::Bits) => parts.push(("in bits".to_owned(), Tone::Faint)),
+        (Scale::Raw, Unit::Bytes) => parts.push(("in bytes".to_owned(), Tone::Faint)),
+        _ => {}
     }
     notes(canvas, data, state, &mut parts);
     canvas.flow(place, 1, &parts);
+}
+
+/// Of what the flows are.
+fn scope(data: &Data, state: &State) -> Option<String> {
+    match state.scope.as_ref().filter(|_| state.tab == TabName::Flows)? {
+        Scope::Interface(_, name) => Some(format!("flows of {name} (Esc: back)")),
+        Scope::Process { name, pid, id } => {
+            let known = data.processes().iter().any(|one| (one.id, one.pid) == (*id, *pid));
+            let ended = if known { "" } else { ", which has ended" };
+            Some(format!("flows of {name}, pid {pid}{ended} (Esc: back)"))
+        }
+    }
 }
 
 /// What the table cannot hold, and what is not exact.

@@ -21,6 +21,7 @@ mod filter;
 mod frame;
 mod order;
 mod panel;
+mod selection;
 pub mod state;
 mod table;
 mod way;
@@ -62,10 +63,11 @@ struct Asked {
 /// Where things were when they were last drawn, for the mouse.
 #[derive(Debug, Default)]
 struct Sight {
+    /// The tab whose columns they are.
+    tab: Option<TabName>,
     tabs: (u16, Vec<(u16, u16, TabName)>),
     titles: (u16, Vec<table::Shown>),
     rows: Rect,
-    columns: Vec<usize>,
 }
 
 impl Screen {
@@ -129,7 +131,7 @@ impl Screen {
         let id = |place: usize| order.get(place).map(|row| (tab(name).id)(data, *row as usize));
         let way = |place: usize| way::way(data, name, order.get(place).copied());
         let page = usize::from(sight.rows.height);
-        let rows = Rows { count: order.len(), page, columns: &sight.columns, id: &id, way: &way };
+        let rows = Rows { count: order.len(), page, id: &id, way: &way };
         let effect = match input {
             Input::Key(key) => state.key(key, &rows),
             Input::Mouse(what, x, y) => {
@@ -173,7 +175,7 @@ impl Screen {
         let id = |place: usize| order.get(place).map(|row| (tab(name).id)(data, *row as usize));
         let way = |place: usize| way::way(data, name, order.get(place).copied());
         let page = usize::from(sight.rows.height);
-        let rows = Rows { count: order.len(), page, columns: &sight.columns, id: &id, way: &way };
+        let rows = Rows { count: order.len(), page, id: &id, way: &way };
         state.settle(&rows);
     }
 
@@ -224,14 +226,14 @@ impl Screen {
         let room = draw_panel(canvas, room, (data, state), order);
         sight.rows = Rect { y: room.y + 1, height: room.height.saturating_sub(1), ..room };
         let columns = table::layout(this.columns, state.table().sort, canvas.units, area.width);
-        sight.columns = columns.iter().map(|shown| shown.column).collect();
         let name = state.tab;
         let id = |place: usize| order.get(place).map(|row| (tab(name).id)(data, *row as usize));
         let way = |_: usize| state::Way::Nowhere("");
         let page = usize::from(sight.rows.height);
-        let rows = Rows { count: order.len(), page, columns: &sight.columns, id: &id, way: &way };
+        let rows = Rows { count: order.len(), page, id: &id, way: &way };
         state.settle(&rows);
-        frame::caption(canvas, line(caption), data, state, (order.len(), page));
+        let is_seen = columns.iter().any(|shown| shown.column == state.table().sort);
+        frame::caption(canvas, line(caption), (data, state), (order.len(), page), is_seen);
         match this.part.and_then(|part| data.missing(part)) {
             Some(why) => {
                 let text = format!("{} are not shown: {why}", this.rows);
@@ -241,7 +243,7 @@ impl Screen {
             }
             None => table::draw(canvas, room, (data, this), (state.table(), order), &columns),
         }
-        sight.titles = (room.y, columns);
+        (sight.tab, sight.titles) = (Some(name), (room.y, columns));
     }
 }
 
@@ -294,7 +296,8 @@ fn mouse(state: &mut State, sight: &Sight, rows: &Rows<'_>, what: Mouse, (x, y):
                 state.go_to(*name);
             }
         }
-        Mouse::Press if y == sight.titles.0 => {
+        // Another tab's titles may be seen still.
+        Mouse::Press if y == sight.titles.0 && sight.tab == Some(state.tab) => {
             let hit =
                 sight.titles.1.iter().find(|shown| (shown.x..=shown.x + shown.width).contains(&x));
             if let Some(shown) = hit {

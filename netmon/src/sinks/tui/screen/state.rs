@@ -11,8 +11,6 @@ use crate::sinks::tui::input::Key;
 use crate::sinks::tui::keys::{self, Command};
 use crate::sinks::tui::tabs::{RowId, TabName, tab};
 
-/// How far the wheel goes.
-const WHEEL: usize = 3;
 /// Nobody types more; what a terminal pastes beyond it is left out.
 const LONGEST_FILTER: usize = 200;
 
@@ -74,8 +72,6 @@ pub struct Rows<'a> {
     pub count: usize,
     /// How many fit on the screen.
     pub page: usize,
-    /// The columns that are shown.
-    pub columns: &'a [usize],
     /// Which row is at a place.
     pub id: &'a dyn Fn(usize) -> Option<RowId>,
     /// Where Enter leads from a place.
@@ -224,8 +220,8 @@ impl State {
             Command::Tab(name) => self.go_to(name),
             Command::NextTab => self.go_to(self.neighbour(1)),
             Command::PreviousTab => self.go_to(self.neighbour(TabName::ALL.len() - 1)),
-            Command::SortLeft => self.sort_by_neighbour(rows, rows.columns.len().wrapping_sub(1)),
-            Command::SortRight => self.sort_by_neighbour(rows, 1),
+            Command::SortLeft => self.sort_by_neighbour(false),
+            Command::SortRight => self.sort_by_neighbour(true),
             Command::Reverse => self.table_mut().reversed ^= true,
             Command::Filter => self.editing = true,
             Command::Pause => self.paused ^= true,
@@ -267,22 +263,22 @@ impl State {
 
     /// Sorts by a column; by the one that it is sorted by already, the other way around.
     pub fn sort_by(&mut self, column: usize) {
+        if !tab(self.tab).columns[column].is_sortable() {
+            return;
+        }
         let table = self.table_mut();
         table.reversed = table.sort == column && !table.reversed;
         table.sort = column;
     }
 
-    fn sort_by_neighbour(&mut self, rows: &Rows<'_>, steps: usize) {
-        let count = rows.columns.len();
-        if count == 0 {
-            return;
-        }
-        let sort = self.table().sort;
-        // A column that there is no room for counts as the last one before it that is shown.
-        let place = rows.columns.iter().rposition(|column| *column <= sort).unwrap_or(0);
-        let column = rows.columns[(place + steps) % count];
+    /// Any column, also one that there was no room for so far.
+    fn sort_by_neighbour(&mut self, right: bool) {
+        let columns = tab(self.tab).columns;
+        let (count, sort) = (columns.len(), self.table().sort);
+        let beside = |steps: usize| (sort + if right { steps } else { count - steps }) % count;
+        let column = (1..=count).map(beside).find(|column| columns[*column].is_sortable());
         let table = self.table_mut();
-        (table.sort, table.reversed) = (column, false);
+        (table.sort, table.reversed) = (column.unwrap_or(sort), false);
     }
 
     fn back(&mut self) {
@@ -297,7 +293,8 @@ impl State {
         }
     }
 
-    fn enter(&mut self, rows: &Rows<'_>) {
+    /// Into the row that is selected.
+    pub(super) fn enter(&mut self, rows: &Rows<'_>) {
         if self.table().selected.is_none() {
             return self.select(rows, self.table().top);
         }
@@ -324,80 +321,6 @@ impl State {
                 (self.tab, self.scope) = (TabName::Flows, Some(scope));
             }
         }
-    }
-
-    /// Moves the selection, from the first row that is seen when nothing is selected.
-    fn move_to(&mut self, rows: &Rows<'_>, to: impl FnOnce(usize, usize) -> usize) {
-        let table = self.table();
-        let from = if table.selected.is_some() { table.place } else { table.top };
-        let page = rows.page.saturating_sub(1).max(1);
-        self.select(rows, to(from, page));
-    }
-
-    /// To the row beside; when nothing is selected, to the first row that is seen.
-    fn step(&mut self, rows: &Rows<'_>, to: impl FnOnce(usize) -> usize) {
-        let table = self.table();
-        let place = if table.selected.is_some() { to(table.place) } else { table.top };
-        self.select(rows, place);
-    }
-
-    /// Selects the row at a place, or the last one.
-    pub fn select(&mut self, rows: &Rows<'_>, place: usize) {
-        let place = place.min(rows.count.saturating_sub(1));
-        let table = self.table_mut();
-        (table.place, table.selected) = (place, (rows.id)(place));
-        self.keep_in_sight(rows);
-    }
-
-    /// A click on a row: selects it, and a second time goes into it.
-    pub fn press(&mut self, rows: &Rows<'_>, place: usize) {
-        self.note = None;
-        if place >= rows.count {
-            return;
-        }
-        if self.table().selected.is_some() && self.table().place == place {
-            self.enter(rows);
-        } else {
-            self.select(rows, place);
-        }
-    }
-
-    /// The wheel moves the selection if there is one, else the rows.
-    pub fn wheel(&mut self, rows: &Rows<'_>, down: bool) {
-        if self.table().selected.is_some() {
-            return self.move_to(rows, |place, _| {
-                if down { place + WHEEL } else { place.saturating_sub(WHEEL) }
-            });
-        }
-        let last = rows.count.saturating_sub(rows.page);
-        let table = self.table_mut();
-        table.top =
-            if down { table.top + WHEEL } else { table.top.saturating_sub(WHEEL) }.min(last);
-    }
-
-    /// The rows have changed: the selection stays with its row; if that is gone, with its place.
-    pub fn settle(&mut self, rows: &Rows<'_>) {
-        if let Some(selected) = &self.table().selected {
-            let there = (rows.id)(self.table().place).as_ref() == Some(selected);
-            if !there {
-                let place =
-                    (0..rows.count).find(|place| (rows.id)(*place).as_ref() == Some(selected));
-                match place {
-                    Some(place) => self.table_mut().place = place,
-                    None => self.select(rows, self.table().place),
-                }
-            }
-        }
-        self.keep_in_sight(rows);
-    }
-
-    fn keep_in_sight(&mut self, rows: &Rows<'_>) {
-        let table = self.table_mut();
-        if table.selected.is_some() {
-            let lowest = (table.place + 1).saturating_sub(rows.page.max(1));
-            table.top = table.top.clamp(lowest, table.place);
-        }
-        table.top = table.top.min(rows.count.saturating_sub(rows.page.max(1)));
     }
 }
 

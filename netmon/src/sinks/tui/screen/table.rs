@@ -8,7 +8,7 @@ use crate::sinks::tui::canvas::{Canvas, Place};
 use crate::sinks::tui::cell::Cell;
 use crate::sinks::tui::data::Data;
 use crate::sinks::tui::tabs::{Column, Tab, Width};
-use crate::sinks::tui::theme::{Sign, Tone};
+use crate::sinks::tui::theme::{Sign, Theme, Tone};
 
 /// Before the columns: what is selected, and what is above its threshold.
 const GUTTER: u16 = 2;
@@ -33,13 +33,14 @@ fn widths(column: &Column, units: Units, sorted: bool) -> (u16, u16) {
         (Width::Amount | Width::Rate, Scale::Iec) => (6, 6),
         (Width::Amount | Width::Rate | Width::Count, _) => (5, 5),
         (Width::Clock, _) => (8, 8),
-        (Width::Exactly(width), _) => (width, width),
-        (Width::Between(least, most), _) => (least, most),
+        (Width::Exactly(width) | Width::Digits(width), _) => (width, width),
+        (Width::Between(least, most) | Width::Picture(least, most), _) => (least, most),
     };
     (least.max(title), most.max(title))
 }
 
-/// Chooses columns by their ranks, and shares what is left among those that can use it.
+/// Chooses columns by their ranks, and shares what is left among those that can use it. What the
+/// rows are sorted by is chosen first after those that are always there.
 pub(super) fn layout(columns: &[Column], sort: usize, units: Units, room: u16) -> Vec<Shown> {
     let room = room.saturating_sub(GUTTER);
     let of = |index: usize| widths(&columns[index], units, index == sort);
@@ -47,8 +48,9 @@ pub(super) fn layout(columns: &[Column], sort: usize, units: Units, room: u16) -
     let mut chosen: Vec<(usize, u16)> = Vec::with_capacity(columns.len());
     let last = columns.iter().map(|column| column.rank).max().unwrap_or(0);
     for rank in 0..=last {
+        let is_new = |index: &usize| chosen.iter().all(|(other, _)| other != index);
         let mut alike: Vec<_> = (0..columns.len())
-            .filter(|index| columns[*index].rank == rank)
+            .filter(|index| columns[*index].rank == rank && is_new(index))
             .map(|index| (index, of(index).0))
             .collect();
         // Received without transmitted would mislead: columns of a rank come together.
@@ -61,6 +63,11 @@ pub(super) fn layout(columns: &[Column], sort: usize, units: Units, room: u16) -
         }
         left = left.saturating_sub(needed);
         chosen.append(&mut alike);
+        let sorted = (sort, of(sort).0);
+        if rank == 0 && columns[sort].rank > 0 && left > sorted.1 {
+            left -= sorted.1 + 1;
+            chosen.push(sorted);
+        }
     }
     chosen.sort_by_key(|(index, _)| *index);
     while left > 0 {
@@ -134,12 +141,9 @@ pub(super) fn draw(
                 },
                 _ => cell.write(canvas.units, canvas.theme, &mut text),
             }
-            let numeric =
-                !matches!(tab.columns[shown.column].width, Width::Between(..) | Width::Clock);
             match cell {
                 Cell::Address(..) => canvas.ends(place, &text, style),
-                Cell::Absent if numeric => canvas.right(place, &text, style),
-                _ if cell.is_right() => canvas.right(place, &text, style),
+                _ if tab.columns[shown.column].is_right() => canvas.right(place, &text, style),
                 _ => {
                     canvas.left(place, &text, style);
                 }
@@ -160,20 +164,25 @@ fn write_host(text: &mut String, host: &str, port: Option<u16>) {
     }
 }
 
+/// The title of the column by which the rows are sorted, and which way.
+pub(super) fn sorted_title(column: &Column, reversed: bool, theme: Theme) -> String {
+    let descending = column.is_descending() != reversed;
+    let sign = theme.sign(if descending { Sign::Descending } else { Sign::Ascending });
+    let title = column.title;
+    if column.is_right() { format!("{sign}{title}") } else { format!("{title}{sign}") }
+}
+
 fn draw_titles(canvas: &mut Canvas<'_>, area: Rect, tab: &Tab, table: &Table, columns: &[Shown]) {
     let style = canvas.theme.style(Tone::Title);
     for shown in columns {
         let column = &tab.columns[shown.column];
         let place = Place { x: area.x + shown.x, y: area.y, width: shown.width };
-        let is_right = matches!(column.width, Width::Amount | Width::Rate | Width::Count);
-        let descending = column.is_descending() != table.reversed;
-        let sign = canvas.theme.sign(if descending { Sign::Descending } else { Sign::Ascending });
-        let title = match (shown.column == table.sort, is_right) {
-            (true, true) => format!("{sign}{}", column.title),
-            (true, false) => format!("{}{sign}", column.title),
-            (false, _) => column.title.to_owned(),
+        let title = if shown.column == table.sort {
+            sorted_title(column, table.reversed, canvas.theme)
+        } else {
+            column.title.to_owned()
         };
-        if is_right {
+        if column.is_right() {
             canvas.right(place, &title, style);
         } else {
             canvas.left(place, &title, style);
@@ -193,13 +202,26 @@ mod tests {
             for room in 0..300 {
                 for scale in [Scale::Si, Scale::Iec, Scale::Raw] {
                     let units = Units { scale, ..Units::default() };
-                    let mut end = 0;
-                    for shown in layout(columns, 0, units, room) {
-                        assert!(shown.x > end, "{name:?} {room}");
-                        end = shown.x + shown.width;
-                        assert!(end <= room, "{name:?} {room}");
+                    for sort in 0..columns.len() {
+                        let mut end = 0;
+                        for shown in layout(columns, sort, units, room) {
+                            assert!(shown.x > end, "{name:?} by {sort} {room}");
+                            end = shown.x + shown.width;
+                            assert!(end <= room, "{name:?} by {sort} {room}");
+                        }
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_rows_are_sorted_by_is_on_screen_from_80_columns_on() {
+        for name in TabName::ALL {
+            let columns = tab(name).columns;
+            for (sort, column) in columns.iter().enumerate() {
+                let shown = layout(columns, sort, Units::default(), 80);
+                assert!(shown.iter().any(|shown| shown.column == sort), "{}", column.title);
             }
         }
     }

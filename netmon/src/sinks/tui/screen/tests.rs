@@ -1,7 +1,6 @@
-//! Frames against golden files, and keys against what they make of the state.
+//! Frames against golden files.
 //! `UPDATE_GOLDEN=1` writes the files anew: look at what git says then.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use ratatui_core::style::{Color, Modifier};
@@ -11,6 +10,8 @@ use super::*;
 use crate::model::traffic::names::Names;
 use crate::sinks::tui::input::Decoder;
 use crate::sinks::tui::samples::Router;
+
+mod hands;
 
 const PLAIN: Theme = Theme { color: false, unicode: true };
 const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (200, 60), (40, 10)];
@@ -180,6 +181,21 @@ fn into_the_rows() {
     golden("flows-of-process", &mut screen, (40, 10));
 }
 
+/// What the rows are sorted by comes on the screen; where there is no room for it, it is told.
+#[test]
+fn any_column_sorts() {
+    let mut screen = usual();
+    press(&mut screen, "3>>>>>>>>");
+    golden("by-vlan", &mut screen, (80, 24));
+    golden("by-vlan", &mut screen, (40, 10));
+    press(&mut screen, "r");
+    golden("by-vlan-reversed", &mut screen, (40, 10));
+    press(&mut screen, "2<<<");
+    golden("by-user", &mut screen, (80, 24));
+    press(&mut screen, "<<<");
+    golden("by-command", &mut screen, (80, 24));
+}
+
 #[test]
 fn units_and_signs() {
     let mut screen = usual();
@@ -187,6 +203,8 @@ fn units_and_signs() {
     golden("bits", &mut screen, (80, 24));
     press(&mut screen, "uh");
     golden("raw", &mut screen, (120, 40));
+    press(&mut screen, "u");
+    golden("raw-bits", &mut screen, (80, 24));
     let mut router = Router::new(8, 40, 300);
     let mut screen = new_screen(Theme { color: false, unicode: false });
     for _ in 0..100 {
@@ -232,179 +250,6 @@ fn colours_add_to_signs_and_replace_none() {
     }
     let row = plain.content.chunks(80).find(|row| row[0].symbol() == ">").unwrap();
     assert!(row.iter().all(|cell| cell.modifier.contains(Modifier::REVERSED)));
-}
-
-/// The tab, the order, the row that is selected, what the flows are of, and the filter.
-fn summary(screen: &mut Screen) -> String {
-    frame(screen, (80, 24));
-    let state = screen.state().clone();
-    let this = tab(state.tab);
-    let table = state.table();
-    let mut text = format!("{} {}", this.short, this.columns[table.sort].title);
-    text.push_str(if table.reversed { " reversed" } else { "" });
-    if table.selected.is_some() {
-        let row = screen.order[table.place] as usize;
-        let data = screen.frozen.as_deref().unwrap_or(&screen.live);
-        text.push_str(" at ");
-        (this.columns[0].cell)(data, row).write(state.units, PLAIN, &mut text);
-    }
-    match &state.scope {
-        Some(Scope::Interface(_, name)) => write!(text, " of {name}").unwrap(),
-        Some(Scope::Process { pid, .. }) => write!(text, " of {pid}").unwrap(),
-        None => {}
-    }
-    if !table.filter.is_empty() || state.editing {
-        write!(text, " /{}{}", table.filter, if state.editing { "_" } else { "" }).unwrap();
-    }
-    text
-}
-
-#[test]
-fn keys_do_what_the_help_says() {
-    let table = [
-        ("", "If NAME"),
-        // Tabs.
-        ("2", "Proc AVG"),
-        ("\t\t", "Flows RATE"),
-        ("\x1b[Z", "Events TIME"),
-        ("\x1b[C\x1b[C\x1b[D", "Proc AVG"),
-        // Order.
-        (">", "If STATE"),
-        ("<", "If UP/DN"),
-        ("<>", "If NAME"),
-        ("r", "If NAME reversed"),
-        ("r>", "If STATE"),
-        ("rr", "If NAME"),
-        // Rows. The first press of an arrow selects the first row that is seen.
-        ("j", "If NAME at br-lan"),
-        ("jj", "If NAME at eth0"),
-        ("jjk", "If NAME at br-lan"),
-        ("kkk", "If NAME at br-lan"),
-        ("G", "If NAME at wg0"),
-        ("Gj", "If NAME at wg0"),
-        ("Gg", "If NAME at br-lan"),
-        ("\x1b[6~", "If NAME at wg0"),
-        ("\x1b[F\x1b[5~", "If NAME at br-lan"),
-        ("jj\x1b", "If NAME"),
-        // The selection follows its row.
-        ("jjr", "If NAME reversed at eth0"),
-        ("jj>>", "If RX at eth0"),
-        // Into rows and back.
-        ("\r", "If NAME at br-lan"),
-        ("jj\r", "Flows RATE of eth0"),
-        ("jj\r\x1b", "If NAME at eth0"),
-        ("jj\r\x7f", "If NAME at eth0"),
-        ("2j\r", "Flows RATE of 1000"),
-        ("2j\rj\r", "Flows RATE at lo of 1000"),
-        ("2j\r\x1b", "Proc AVG at nginx"),
-        ("1j\r3", "Flows RATE"),
-        ("3>>j2\t", "Flows BYTES at lo"),
-        ("3j1jj\r\x1b3", "Flows RATE at lo"),
-        ("5j\r", "If NAME at eth0"),
-        ("6j\r", "Events TIME at 22:13:23"),
-        ("6jj\r", "If NAME at wan0"),
-        // The filter.
-        ("/", "If NAME /_"),
-        ("/eth", "If NAME /eth_"),
-        ("/eth j\x7f\x7f\r", "If NAME /eth"),
-        ("/one two\x17\r", "If NAME /one "),
-        ("/one\x15\r", "If NAME"),
-        ("/eth\x1b", "If NAME"),
-        ("/eth\r\x1b", "If NAME"),
-        ("/eth\rG", "If NAME at veth網路0 /eth"),
-        ("/eth\r23\x1b[Z\x1b[Z", "If NAME /eth"),
-        ("/wg\rj/\x7f\x7f", "If NAME at wg0 /_"),
-        ("/wg\rjj\r/lo\r\x1b\x1b", "If NAME at wg0 /wg"),
-        // The help takes no other key for its own.
-        ("?2", "Proc AVG"),
-        ("?jj", "If NAME"),
-        ("?\x1bj", "If NAME at br-lan"),
-    ];
-    for (keys, wanted) in table {
-        let mut screen = screen_of(&mut Router::new(8, 40, 300), 3);
-        frame(&mut screen, (80, 24));
-        press_each(&mut screen, keys);
-        assert_eq!(summary(&mut screen), wanted, "{keys:?}");
-    }
-}
-
-/// With a frame between, as people type.
-fn press_each(screen: &mut Screen, keys: &str) {
-    let mut inputs = Vec::new();
-    let mut decoder = Decoder::default();
-    decoder.feed(keys.as_bytes(), |input| inputs.push(input));
-    decoder.give_up(|input| inputs.push(input));
-    for input in inputs {
-        screen.input(input);
-        frame(screen, (80, 24));
-    }
-}
-
-#[test]
-fn keys_for_the_agent() {
-    let mut screen = usual();
-    for (key, effect) in [
-        (Key::Char('q'), Effect::Quit),
-        (Key::Ctrl('c'), Effect::Quit),
-        (Key::Ctrl('z'), Effect::Suspend),
-        (Key::Ctrl('l'), Effect::Redraw),
-    ] {
-        assert_eq!(screen.input(Input::Key(key)), effect);
-    }
-    press(&mut screen, "?");
-    assert_eq!(screen.input(Input::Key(Key::Char('q'))), Effect::Quit);
-    press(&mut screen, "/q");
-    assert_eq!(screen.input(Input::Key(Key::Ctrl('c'))), Effect::Quit);
-}
-
-#[test]
-fn the_mouse() {
-    let click = |x: u16, y: u16| format!("\x1b[<0;{};{}M", x + 1, y + 1);
-    let table = [
-        (click(17, 2), "Proc AVG"),
-        (click(79, 2), "If NAME"),
-        (click(24, 4), "If RX"),
-        (click(24, 4) + &click(24, 4), "If RX reversed"),
-        (click(24, 4) + &click(3, 4), "If NAME"),
-        (click(30, 6), "If NAME at eth0"),
-        (click(30, 6) + &click(2, 6), "Flows RATE of eth0"),
-        (click(30, 20), "If NAME"),
-        (click(0, 23), "If NAME"),
-        ("j\x1b[<65;1;1M".to_owned(), "If NAME at eth1.100"),
-        ("j\x1b[<65;1;1M\x1b[<64;1;1M".to_owned(), "If NAME at br-lan"),
-        ("?".to_owned() + &click(17, 2), "If NAME"),
-    ];
-    for (keys, wanted) in table {
-        let mut screen = screen_of(&mut Router::new(8, 40, 300), 3);
-        frame(&mut screen, (80, 24));
-        press_each(&mut screen, &keys);
-        assert_eq!(summary(&mut screen), wanted, "{keys:?}");
-    }
-    // Without a selection the wheel moves the rows.
-    let mut screen = usual();
-    frame(&mut screen, (80, 24));
-    press_each(&mut screen, "3\x1b[<65;1;1M\x1b[<65;1;1M");
-    assert_eq!((screen.state.table().top, &screen.state.table().selected), (6, &None));
-}
-
-#[test]
-fn a_selected_row_is_followed_and_its_place_kept_when_it_is_gone() {
-    let mut router = Router::new(8, 40, 300);
-    let mut screen = screen_of(&mut router, 3);
-    press_each(&mut screen, "2jj");
-    assert_eq!(summary(&mut screen), "Proc AVG at curl");
-    // The first one is idle now.
-    let processes = router.traffic.processes.as_mut().unwrap();
-    (processes[0].rx.average, processes[0].tx.average) = (Some(0.0), Some(0.0));
-    router.show(&mut screen);
-    assert_eq!(summary(&mut screen), "Proc AVG at curl");
-    assert_eq!(screen.state.table().place, 0);
-    router.traffic.processes.as_mut().unwrap().remove(1);
-    router.show(&mut screen);
-    assert_eq!(summary(&mut screen), "Proc AVG at sshd");
-    router.traffic.processes.as_mut().unwrap().clear();
-    router.show(&mut screen);
-    assert_eq!(summary(&mut screen), "Proc AVG");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(super) const TAB: Tab = Tab {
             of(d, i).packets_per_s.map_or(Cell::Absent, Cell::PerSecond)
         }),
         column("PACKETS", 0, Width::Count, |d, i| Cell::Count(of(d, i).packets)),
-        column("SHARE", 1, Width::Exactly(5), share),
+        column("SHARE", 1, Width::Digits(5), share),
     ],
     sort: 2,
     count: |data| data.drops().len(),
@@ -49,6 +49,8 @@ fn interface(row: &DropView) -> &str {
 }
 
 fn share(data: &Data, row: usize) -> Cell<'_> {
-    let all: f64 = data.drops().iter().map(|drops| drops.packets as f64).sum();
-    if all > 0.0 { Cell::Share(of(data, row).packets as f64 / all) } else { Cell::Absent }
+    match data.dropped {
+        0 => Cell::Absent,
+        all => Cell::Share(of(data, row).packets as f64 / all as f64),
+    }
 }

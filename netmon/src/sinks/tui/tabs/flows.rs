@@ -17,7 +17,7 @@ pub(super) const TAB: Tab = Tab {
     columns: &[
         column("IF", 0, Width::Between(5, 15), |d, i| Cell::Text(&of(d, i).interface)),
         column("DIR", 1, Width::Exactly(3), |d, i| Cell::Text(of(d, i).key.direction.name())),
-        column("PROTO", 0, Width::Exactly(5), protocol),
+        column("PROTO", 0, Width::Between(5, 6), protocol),
         column("SOURCE", 0, Width::Between(16, 47), |d, i| end(of(d, i), End::Source)),
         column("DESTINATION", 0, Width::Between(16, 47), |d, i| end(of(d, i), End::Destination)),
         column("RATE", 0, Width::Rate, |d, i| Cell::rate(of(d, i).speed.now)),
@@ -28,9 +28,9 @@ pub(super) const TAB: Tab = Tab {
         }),
         column("BYTES", 2, Width::Amount, |d, i| Cell::Bytes(of(d, i).wire.bytes)),
         column("PKTS", 7, Width::Count, |d, i| Cell::Count(of(d, i).wire.packets)),
-        column("AGE", 5, Width::Exactly(6), |d, i| Cell::Ago(of(d, i).first)),
-        column("IDLE", 6, Width::Exactly(6), |d, i| Cell::Ago(of(d, i).last)),
-        column("VLAN", 9, Width::Exactly(4), |d, i| {
+        column("AGE", 5, Width::Digits(6), |d, i| Cell::Ago(of(d, i).first)),
+        column("IDLE", 6, Width::Digits(6), |d, i| Cell::Ago(of(d, i).last)),
+        column("VLAN", 9, Width::Digits(4), |d, i| {
             of(d, i).key.vlan.map_or(Cell::Absent, |vlan| Cell::Number(vlan.into()))
         }),
         column("FLAGS", 8, Width::Exactly(8), flags),

@@ -101,10 +101,14 @@ pub enum Width {
     Count,
     /// As the time of the day needs it.
     Clock,
-    /// So wide.
+    /// So wide, for words.
     Exactly(u16),
+    /// So wide, for other numbers and times.
+    Digits(u16),
     /// So wide at least and at most; the room that is left is shared.
     Between(u16, u16),
+    /// The same, for a picture.
+    Picture(u16, u16),
 }
 
 const fn column(
@@ -117,6 +121,19 @@ const fn column(
 }
 
 impl Column {
+    /// Whether rows can be sorted by it: a picture is neither small nor large.
+    #[must_use]
+    pub const fn is_sortable(&self) -> bool {
+        !matches!(self.width, Width::Picture(..))
+    }
+
+    /// Whether it is written from the right, title and all.
+    #[must_use]
+    pub const fn is_right(&self) -> bool {
+        use Width::{Amount, Count, Digits, Rate};
+        matches!(self.width, Amount | Rate | Count | Digits(_))
+    }
+
     /// Whether the largest or latest come first, unless the order is turned around.
     #[must_use]
     pub const fn is_descending(&self) -> bool {

@@ -14,7 +14,7 @@ pub(super) const TAB: Tab = Tab {
     part: Some(Part::Processes),
     columns: &[
         column("PROCESS", 0, Width::Between(8, 20), |d, i| Cell::Text(&of(d, i).name)),
-        column("PID", 0, Width::Exactly(7), |d, i| Cell::Number(of(d, i).pid.into())),
+        column("PID", 0, Width::Digits(7), |d, i| Cell::Number(of(d, i).pid.into())),
         column("USER", 2, Width::Between(6, 12), user),
         column("RX", 0, Width::Rate, |d, i| Cell::rate(of(d, i).rx.now)),
         column("TX", 0, Width::Rate, |d, i| Cell::rate(of(d, i).tx.now)),
@@ -31,7 +31,7 @@ pub(super) const TAB: Tab = Tab {
             Cell::Count(sum(d, i, |s| s.rx_messages.saturating_add(s.tx_messages)))
         }),
         column("UNIT", 3, Width::Between(12, 24), |d, i| Cell::text(of(d, i).cgroup.as_deref())),
-        column("LAST 3 MIN", 4, Width::Between(12, 30), |_, _| Cell::Spark),
+        column("LAST 3 MIN", 4, Width::Picture(12, 30), |_, _| Cell::Spark),
         column("COMMAND", 5, Width::Between(20, 120), |d, i| {
             Cell::text(of(d, i).command.as_deref())
         }),

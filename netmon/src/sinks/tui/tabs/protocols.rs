@@ -23,7 +23,7 @@ pub(super) const TAB: Tab = Tab {
         column("TXBYTES", 1, Width::Amount, |d, i| Cell::Bytes(of(d, i).tx.bytes)),
         column("RXPKTS", 3, Width::Count, |d, i| Cell::Count(of(d, i).rx.packets)),
         column("TXPKTS", 3, Width::Count, |d, i| Cell::Count(of(d, i).tx.packets)),
-        column("SHARE", 4, Width::Exactly(5), share),
+        column("SHARE", 4, Width::Digits(5), |d, i| Cell::Share(of(d, i).share)),
     ],
     sort: 0,
     count: |data| data.classes.len(),
@@ -38,7 +38,7 @@ pub(super) const TAB: Tab = Tab {
         tell("of", Cell::Text(interface(data, row)));
         tell("rx packets", Cell::Count(of(data, row).rx.packets));
         tell("tx packets", Cell::Count(of(data, row).tx.packets));
-        tell("share of the packets", share(data, row));
+        tell("share of the packets", Cell::Share(of(data, row).share));
     },
 };
 
@@ -75,16 +75,4 @@ fn packets(row: &ClassRow, rate: Option<f64>) -> Cell<'static> {
         (Class::Size(_), Some(rate)) => Cell::PerSecond(rate),
         _ => Cell::Absent,
     }
-}
-
-/// Of the packets of the same interface and kind.
-fn share(data: &Data, row: usize) -> Cell<'static> {
-    let this = of(data, row);
-    let packets = |row: &ClassRow| (row.rx.packets as f64) + (row.tx.packets as f64);
-    let alike = data
-        .classes
-        .iter()
-        .filter(|other| (other.interface, kind(other)) == (this.interface, kind(this)));
-    let all: f64 = alike.map(packets).sum();
-    if all > 0.0 { Cell::Share(packets(this) / all) } else { Cell::Absent }
 }
