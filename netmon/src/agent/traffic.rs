@@ -86,6 +86,13 @@ impl TrafficSources {
         }
     }
 
+    /// The programs begin to count in a slot.
+    pub(super) fn begin(&mut self, slot: u32) {
+        if let Some(flows) = &mut self.flows {
+            flows.begin(slot);
+        }
+    }
+
     /// Reads everything once. `interfaces` are those that the programs count: number, slot and
     /// life.
     pub(super) fn read(&mut self, interfaces: impl Iterator<Item = (IfIndex, u32, u32)>) {
