@@ -203,6 +203,9 @@ pub struct DropKey {
     pub reason: u32,
 }
 
+/// Counts in [`DROPS`] what found no room there: no drop has this reason. User space puts it in.
+pub const DROPS_UNTRACKED: DropKey = DropKey { ifindex: 0, reason: 0 };
+
 const _: () = assert!(size_of::<Offsets>() == 38 * 4);
 const _: () = assert!(size_of::<TraceSettings>() == 20);
 const _: () = assert!(size_of::<ProcessKey>() == 16);
@@ -287,7 +290,7 @@ pub const FREE_PROCESSES: &str = "FREE_PROCESSES";
 pub const OWNERS: &str = "OWNERS";
 /// The socket storage of [`SocketMark`].
 pub const SOCKET_MARKS: &str = "SOCKET_MARKS";
-/// The per-CPU hash [`DropKey`] → packets.
+/// The per-CPU hash [`DropKey`] → packets, with [`DROPS_UNTRACKED`].
 pub const DROPS: &str = "DROPS";
 
 /// The most slots there can be, slot 0 included, less one: what fits in a [`Mark`].
@@ -314,8 +317,11 @@ pub const SOCKET_FUNCTIONS: [(&str, &str); 4] = [
 ];
 /// What goes past both: `splice` out of a TCP socket, and (before Linux 6.5) `sendfile` and
 /// `splice` into one. The programs and the kernel's functions at whose ends they stand.
-pub const SPLICE_FUNCTIONS: [(&str, &str); 2] =
-    [("netmon_spliced", "tcp_splice_read"), ("netmon_sent_page", "inet_sendpage")];
+pub const SPLICE_FUNCTIONS: [(&str, &str); 3] = [
+    ("netmon_spliced", "tcp_splice_read"),
+    ("netmon_sent_page", "inet_sendpage"),
+    ("netmon_appended_page", "ip_append_page"),
+];
 /// The program that sees processes end, and its tracepoint.
 pub const EXIT_PROGRAM: (&str, &str) = ("netmon_exit", "sched_process_exit");
 /// The program that counts drops, and its tracepoint.

@@ -78,6 +78,15 @@ pub fn sock_of(socket: Pointer) -> Pointer {
     unsafe { field(socket, offset!(socket_sock)) }
 }
 
+/// Whether it is TCP and not Multipath TCP.
+#[inline(always)]
+pub fn is_plain_tcp(sock: Pointer) -> bool {
+    const TCP: u16 = 6;
+
+    // SAFETY: the argument of the function.
+    !sock.is_null() && unsafe { field::<u16>(sock, offset!(sock_protocol)) } == TCP
+}
+
 /// Counts what a call has received.
 #[inline(always)]
 pub fn count_received(sock: Pointer, ret: i32, flags: i32) {
