@@ -41,6 +41,8 @@ struct Owners {
     known: Vec<(u32, Option<u32>)>,
     /// The place of the flow at which looking goes on.
     next: usize,
+    /// By number, those that have ended; room for it.
+    ended: Vec<bool>,
 }
 
 /// What is asked of the programs that count, if flows are wanted.
@@ -103,13 +105,15 @@ impl TrafficSources {
         }
         if let Some(tracer) = tracer {
             tracer.read(facts.now, facts);
+            // First of all: who has ended since the tick before still is asked for now.
+            if let (Some(flows), Some(_)) = (&mut facts.flows, &facts.processes) {
+                owners.give(flows, facts.now, |flow| tracer.owner(flow));
+            }
             // Also where flows cannot be read now: the numbers of the ended go to others.
             if let Some(processes) = &facts.processes {
                 owners.release(processes);
             }
-            if let (Some(flows), Some(_)) = (&mut facts.flows, &facts.processes) {
-                owners.give(flows, facts.now, |flow| tracer.owner(flow));
-            }
+            tracer.forget_ended();
         }
     }
 
@@ -139,15 +143,23 @@ impl TrafficSources {
 }
 
 impl Owners {
-    /// Forgets processes that have ended: their numbers are given to others.
+    /// Forgets processes that have ended: their numbers are given to others. Who shows flows knows
+    /// by now whose they were.
     fn release(&mut self, processes: &Processes) {
-        let ended = processes.processes.iter().filter(|process| !process.alive);
-        let ended: Vec<u32> = ended.map(|process| process.id).collect();
+        let Self { known, ended, next: _ } = self;
+        ended.clear();
+        for process in processes.processes.iter().filter(|process| !process.alive) {
+            let id = process.id as usize;
+            if ended.len() <= id {
+                ended.resize(id + 1, false);
+            }
+            ended[id] = true;
+        }
         if ended.is_empty() {
             return;
         }
-        for (_, process) in &mut self.known {
-            *process = process.filter(|id| !ended.contains(id));
+        for (_, process) in known {
+            *process = process.filter(|id| ended.get(*id as usize) != Some(&true));
         }
     }
 
