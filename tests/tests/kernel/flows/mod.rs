@@ -20,6 +20,7 @@ pub(crate) mod exact;
 pub(crate) mod hostile;
 pub(crate) mod streams;
 pub(crate) mod table;
+pub(crate) mod witnesses;
 
 /// Interfaces that are looked at, for as long as this is.
 pub(crate) struct Watch {
