@@ -100,11 +100,14 @@ impl TrafficSources {
     pub(super) fn read(&mut self, interfaces: impl Iterator<Item = (IfIndex, u32, u32)>) {
         let Self { flows, tracer, facts, owners, places: _ } = self;
         facts.now = now();
+        // Processes first: of one that is read as ended here, all flows are in the table by now.
+        if let Some(tracer) = tracer {
+            tracer.read(facts.now, facts);
+        }
         if let Some(flows) = flows {
             flows.read(interfaces, facts);
         }
         if let Some(tracer) = tracer {
-            tracer.read(facts.now, facts);
             // First of all: who has ended since the tick before still is asked for now.
             if let (Some(flows), Some(_)) = (&mut facts.flows, &facts.processes) {
                 owners.give(flows, facts.now, |flow| tracer.owner(flow));

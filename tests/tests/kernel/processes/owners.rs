@@ -106,7 +106,7 @@ fn exchange(
 fn one_that_is_gone_at_once() -> Result<()> {
     let (here, there) = pair()?;
     let agent = report(&here, &["--traffic=flows,processes", "nt0"])?;
-    until(&agent, "a first tick", |_| Some(()))?;
+    agent.says_counted("nt0", "TCX in+out")?;
     let anywhere = format!("{FAR}:0");
     let arguments = ["receive", "tcp", &anywhere, "recv", "1000"];
     let mut receiver = Peer::start(&there, PEER, &arguments)?;
