@@ -317,11 +317,8 @@ pub const SOCKET_FUNCTIONS: [(&str, &str); 4] = [
 ];
 /// What goes past both: `splice` out of a TCP socket, and (before Linux 6.5) `sendfile` and
 /// `splice` into one. The programs and the kernel's functions at whose ends they stand.
-pub const SPLICE_FUNCTIONS: [(&str, &str); 3] = [
-    ("netmon_spliced", "tcp_splice_read"),
-    ("netmon_sent_page", "inet_sendpage"),
-    ("netmon_appended_page", "ip_append_page"),
-];
+pub const SPLICE_FUNCTIONS: [(&str, &str); 2] =
+    [("netmon_spliced", "tcp_splice_read"), ("netmon_sent_page", "inet_sendpage")];
 /// The program that sees processes end, and its tracepoint.
 pub const EXIT_PROGRAM: (&str, &str) = ("netmon_exit", "sched_process_exit");
 /// The program that counts drops, and its tracepoint.

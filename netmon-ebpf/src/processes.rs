@@ -78,13 +78,13 @@ pub fn sock_of(socket: Pointer) -> Pointer {
     unsafe { field(socket, offset!(socket_sock)) }
 }
 
-/// Whether it is TCP and not Multipath TCP.
+/// Whether it is Multipath TCP.
 #[inline(always)]
-pub fn is_plain_tcp(sock: Pointer) -> bool {
-    const TCP: u16 = 6;
+pub fn is_multipath(sock: Pointer) -> bool {
+    const MPTCP: u16 = 262;
 
     // SAFETY: the argument of the function.
-    !sock.is_null() && unsafe { field::<u16>(sock, offset!(sock_protocol)) } == TCP
+    !sock.is_null() && unsafe { field::<u16>(sock, offset!(sock_protocol)) } == MPTCP
 }
 
 /// Counts what a call has received.

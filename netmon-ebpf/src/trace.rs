@@ -11,8 +11,7 @@
 //! | `netmon_sent_v4`, `_v6` | `inet_sendmsg`, `inet6_sendmsg` | kernels before 6.3 |
 //! | `netmon_received_v4`, `_v6` | `inet_recvmsg`, `inet6_recvmsg` | kernels before 6.3 |
 //! | `netmon_spliced` | `tcp_splice_read` | all that allow it |
-//! | `netmon_sent_page` | `inet_sendpage` | kernels before 6.5: TCP |
-//! | `netmon_appended_page` | `ip_append_page` | kernels before 6.5: UDP over IPv4 |
+//! | `netmon_sent_page` | `inet_sendpage` | kernels before 6.5 |
 //!
 //! They read and count; nothing that the kernel does depends on them.
 #![no_std]
@@ -82,25 +81,13 @@ pub fn netmon_spliced(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `inet_sendpage(socket, page, offset, size, flags)`. Where a protocol takes no pages (Multipath
-/// TCP, UDP over IPv6), or a device no scattered ones (UDP over IPv4), it ends in an ordinary call to
-/// send, which is counted as such.
+/// `inet_sendpage(socket, page, offset, size, flags)`. Multipath TCP takes no pages: for it this ends
+/// in an ordinary call to send, which is counted as such.
 #[fexit(function = "inet_sendpage")]
 pub fn netmon_sent_page(ctx: FExitContext) -> i32 {
     let sock = processes::sock_of(ctx.arg(0));
-    if processes::is_plain_tcp(sock) {
+    if !processes::is_multipath(sock) {
         processes::count(sock, ctx.arg(5), Way::Tx);
-    }
-    0
-}
-
-/// `ip_append_page(sock, flow, page, offset, size, flags)`: 0, or an error. UDP alone calls it, for
-/// the pages that the device takes.
-#[fexit(function = "ip_append_page")]
-pub fn netmon_appended_page(ctx: FExitContext) -> i32 {
-    let (size, ret): (usize, i32) = (ctx.arg(4), ctx.arg(6));
-    if ret == 0 {
-        processes::count(ctx.arg(0), size as i32, Way::Tx);
     }
     0
 }
