@@ -203,6 +203,9 @@ pub struct DropKey {
     pub reason: u32,
 }
 
+/// Counts in [`DROPS`] what found no room there: no drop has this reason. User space puts it in.
+pub const DROPS_UNTRACKED: DropKey = DropKey { ifindex: 0, reason: 0 };
+
 const _: () = assert!(size_of::<Offsets>() == 38 * 4);
 const _: () = assert!(size_of::<TraceSettings>() == 20);
 const _: () = assert!(size_of::<ProcessKey>() == 16);
@@ -287,7 +290,7 @@ pub const FREE_PROCESSES: &str = "FREE_PROCESSES";
 pub const OWNERS: &str = "OWNERS";
 /// The socket storage of [`SocketMark`].
 pub const SOCKET_MARKS: &str = "SOCKET_MARKS";
-/// The per-CPU hash [`DropKey`] → packets.
+/// The per-CPU hash [`DropKey`] → packets, with [`DROPS_UNTRACKED`].
 pub const DROPS: &str = "DROPS";
 
 /// The most slots there can be, slot 0 included, less one: what fits in a [`Mark`].

@@ -6,7 +6,7 @@
 //! came in by, and the namespace that of the socket or of the route.
 
 use aya_ebpf::{macros::map, maps::PerCpuHashMap, programs::BtfTracePointContext};
-use netmon_common::trace::{DROPS_MOST, DropKey};
+use netmon_common::trace::{DROPS_MOST, DROPS_UNTRACKED, DropKey};
 
 use crate::fields::{Pointer, field_at, offset, setting};
 
@@ -23,13 +23,20 @@ pub fn count(ctx: &BtfTracePointContext) {
     let receiver: Pointer =
         if setting!(drop_tells_socket) == 0 { core::ptr::null() } else { ctx.arg(3) };
     let key = DropKey { ifindex: interface(skb, receiver), reason };
-    if let Some(packets) = DROPS.get_ptr_mut(key) {
-        // SAFETY: the map holds the memory, on this CPU alone; the kernel does not run a program
-        // within itself.
-        unsafe { *packets += 1 };
-    } else {
-        let _ = DROPS.insert(key, 1, 0);
+    // With no room for another, the last there is takes it.
+    if !add_one(key) && DROPS.insert(key, 1, 0).is_err() {
+        add_one(DROPS_UNTRACKED);
     }
+}
+
+/// Adds to an entry, if there is one.
+#[inline(always)]
+fn add_one(key: DropKey) -> bool {
+    let Some(packets) = DROPS.get_ptr_mut(key) else { return false };
+    // SAFETY: the map holds the memory, on this CPU alone; the kernel does not run a program
+    // within itself.
+    unsafe { *packets += 1 };
+    true
 }
 
 /// The interface, if it is of the agent's namespace; else 0.

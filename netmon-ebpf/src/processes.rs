@@ -78,6 +78,15 @@ pub fn sock_of(socket: Pointer) -> Pointer {
     unsafe { field(socket, offset!(socket_sock)) }
 }
 
+/// Whether it is Multipath TCP.
+#[inline(always)]
+pub fn is_multipath(sock: Pointer) -> bool {
+    const MPTCP: u16 = 262;
+
+    // SAFETY: the argument of the function.
+    !sock.is_null() && unsafe { field::<u16>(sock, offset!(sock_protocol)) } == MPTCP
+}
+
 /// Counts what a call has received.
 #[inline(always)]
 pub fn count_received(sock: Pointer, ret: i32, flags: i32) {

@@ -81,10 +81,14 @@ pub fn netmon_spliced(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `inet_sendpage(socket, page, offset, size, flags)`.
+/// `inet_sendpage(socket, page, offset, size, flags)`. Multipath TCP takes no pages: for it this ends
+/// in an ordinary call to send, which is counted as such.
 #[fexit(function = "inet_sendpage")]
 pub fn netmon_sent_page(ctx: FExitContext) -> i32 {
-    processes::count(processes::sock_of(ctx.arg(0)), ctx.arg(5), Way::Tx);
+    let sock = processes::sock_of(ctx.arg(0));
+    if !processes::is_multipath(sock) {
+        processes::count(sock, ctx.arg(5), Way::Tx);
+    }
     0
 }
 

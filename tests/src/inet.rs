@@ -15,7 +15,10 @@ use nix::{
     sys::socket::{setsockopt, sockopt},
 };
 
-use crate::{netns::Namespace, wait::PATIENCE};
+use crate::{
+    netns::Namespace,
+    wait::{self, PATIENCE},
+};
 
 /// Bytes before a UDP payload on an Ethernet link: Ethernet, IPv4 and UDP headers.
 pub const UDP_HEADERS: usize = 14 + 20 + 8;
@@ -69,10 +72,23 @@ impl Namespace {
     }
 }
 
-/// How many bytes a TCP socket has sent, those that it has sent again included:
-/// `tcpi_bytes_sent` of `struct tcp_info` (linux/tcp.h, Linux 4.19).
+/// Offsets in `struct tcp_info` (linux/tcp.h, Linux 4.19): segments that are not acknowledged
+/// (32 bits), and bytes that were sent, those that were sent again included (64 bits).
+const UNACKNOWLEDGED: usize = 24;
+const BYTES_SENT: usize = 200;
+
+/// How many bytes a TCP socket has sent, those that it has sent again included: when all are
+/// acknowledged, since until then it may send some again.
 fn bytes_sent(stream: &TcpStream) -> Result<u64> {
-    const BYTES_SENT: usize = 200;
+    wait::until("all to be acknowledged", || {
+        let info = tcp_info(stream)?;
+        let waiting = info[UNACKNOWLEDGED..UNACKNOWLEDGED + 4].iter().any(|byte| *byte != 0);
+        let sent = u64::from_ne_bytes(info[BYTES_SENT..].try_into()?);
+        Ok((!waiting).then_some(sent))
+    })
+}
+
+fn tcp_info(stream: &TcpStream) -> Result<[u8; BYTES_SENT + 8]> {
     let mut info = [0_u8; BYTES_SENT + 8];
     let mut length = u32::try_from(info.len())?;
     // SAFETY: the pointers are to a buffer of that length, and to the length.
@@ -89,7 +105,7 @@ fn bytes_sent(stream: &TcpStream) -> Result<u64> {
         return Err(io::Error::last_os_error()).context("TCP_INFO");
     }
     ensure!(length as usize == info.len(), "the kernel's tcp_info has {length} bytes");
-    Ok(u64::from_ne_bytes(info[BYTES_SENT..].try_into()?))
+    Ok(info)
 }
 
 fn receive_all(listener: &TcpListener) -> Result<u64> {

@@ -211,6 +211,9 @@ impl Counting {
     /// no packet passes between, if that can be had in a few attempts; else the packets in
     /// flight show as drift. `None`: the kernel's cannot be read.
     pub(super) fn begin(&mut self, slot: u32, link: &Link) -> Option<Counted> {
+        if let Some(traffic) = &mut self.traffic {
+            traffic.begin(slot);
+        }
         let programs = self.programs.as_mut()?;
         let stats = self.stats.as_mut()?;
         programs.slots = programs.slots.max(slot + 1);

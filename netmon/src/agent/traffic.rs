@@ -41,6 +41,8 @@ struct Owners {
     known: Vec<(u32, Option<u32>)>,
     /// The place of the flow at which looking goes on.
     next: usize,
+    /// By number, those that have ended; room for it.
+    ended: Vec<bool>,
 }
 
 /// What is asked of the programs that count, if flows are wanted.
@@ -86,23 +88,35 @@ impl TrafficSources {
         }
     }
 
+    /// The programs begin to count in a slot.
+    pub(super) fn begin(&mut self, slot: u32) {
+        if let Some(flows) = &mut self.flows {
+            flows.begin(slot);
+        }
+    }
+
     /// Reads everything once. `interfaces` are those that the programs count: number, slot and
     /// life.
     pub(super) fn read(&mut self, interfaces: impl Iterator<Item = (IfIndex, u32, u32)>) {
         let Self { flows, tracer, facts, owners, places: _ } = self;
         facts.now = now();
+        // Processes first: of one that is read as ended here, all flows are in the table by now.
+        if let Some(tracer) = tracer {
+            tracer.read(facts.now, facts);
+        }
         if let Some(flows) = flows {
             flows.read(interfaces, facts);
         }
         if let Some(tracer) = tracer {
-            tracer.read(facts.now, facts);
+            // First of all: who has ended since the tick before still is asked for now.
+            if let (Some(flows), Some(_)) = (&mut facts.flows, &facts.processes) {
+                owners.give(flows, facts.now, |flow| tracer.owner(flow));
+            }
             // Also where flows cannot be read now: the numbers of the ended go to others.
             if let Some(processes) = &facts.processes {
                 owners.release(processes);
             }
-            if let (Some(flows), Some(_)) = (&mut facts.flows, &facts.processes) {
-                owners.give(flows, facts.now, |flow| tracer.owner(flow));
-            }
+            tracer.forget_ended();
         }
     }
 
@@ -132,15 +146,23 @@ impl TrafficSources {
 }
 
 impl Owners {
-    /// Forgets processes that have ended: their numbers are given to others.
+    /// Forgets processes that have ended: their numbers are given to others. Who shows flows knows
+    /// by now whose they were.
     fn release(&mut self, processes: &Processes) {
-        let ended = processes.processes.iter().filter(|process| !process.alive);
-        let ended: Vec<u32> = ended.map(|process| process.id).collect();
+        let Self { known, ended, next: _ } = self;
+        ended.clear();
+        for process in processes.processes.iter().filter(|process| !process.alive) {
+            let id = process.id as usize;
+            if ended.len() <= id {
+                ended.resize(id + 1, false);
+            }
+            ended[id] = true;
+        }
         if ended.is_empty() {
             return;
         }
-        for (_, process) in &mut self.known {
-            *process = process.filter(|id| !ended.contains(id));
+        for (_, process) in known {
+            *process = process.filter(|id| ended.get(*id as usize) != Some(&true));
         }
     }
 

@@ -24,7 +24,7 @@ mod process;
 mod prompt;
 mod protocol;
 mod result;
-mod segments;
+pub mod segments;
 mod statistics;
 mod sysfs;
 mod xdp_features;

@@ -4,11 +4,10 @@
 //! Input: whether there is a link header (1 byte), the payload of a segment (2), the packet's
 //! length beyond what is given of it (3), all little endian; then the packet's first bytes.
 
-use self::kernel_side::{Extra, Packet, extra};
+use self::kernel_side::{Extra, Packet, extra, larger};
 
 /// The kernel programs' own file: it knows nothing of the kernel.
 #[expect(unreachable_pub, reason = "it is public in its own crate")]
-#[cfg_attr(not(test), expect(dead_code, reason = "not all of it is the parser"))]
 #[cfg_attr(test, expect(clippy::type_complexity, reason = "its tests, which the crate allows"))]
 #[path = "../../../netmon-ebpf/src/segments.rs"]
 mod kernel_side;
@@ -27,6 +26,21 @@ impl Packet for Bytes<'_> {
         let bytes = self.0.get(offset as usize..offset as usize + 2)?;
         Some(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
+}
+
+/// What the programs add for a super-packet, packets and bytes: by its headers, or by what the kernel
+/// has told, whichever is more.
+#[must_use]
+pub fn added(
+    packet: &[u8],
+    gso_size: u32,
+    link_header: bool,
+    told: Option<(u32, u32)>,
+) -> (u32, u32) {
+    let read = extra(&Bytes(packet), packet.len() as u32, gso_size, link_header);
+    let told = told.map(|(packets, bytes)| Extra { packets, bytes });
+    let Extra { packets, bytes } = larger(told, read).unwrap_or_default();
+    (packets, bytes)
 }
 
 pub(super) fn target(data: &[u8]) -> bool {

@@ -58,6 +58,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("flows", flows::table::TESTS),
     ("flows", flows::streams::TESTS),
     ("flows", flows::hostile::TESTS),
+    ("flows", flows::witnesses::TESTS),
     ("drift", drift::TESTS),
     ("hotplug", hotplug::TESTS),
     ("recovery", recovery::TESTS),

@@ -137,7 +137,9 @@ pub struct FlowFacts {
     /// Every TCP flag that was seen (RFC 9293: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE
     /// 64, CWR 128).
     pub tcp_flags: u8,
-    /// The process that has its socket, if that is known: see [`ProcessFacts::id`].
+    /// The process that has its socket, if that is known and in the table of processes: see
+    /// [`ProcessFacts::id`]. What was once said of a flow holds for its life, also when the process
+    /// has ended and this is `None` again.
     pub process: Option<u32>,
 }
 
@@ -223,7 +225,8 @@ pub struct ProcessFacts {
     pub kernel_thread: bool,
     /// `false`: it has ended.
     pub alive: bool,
-    /// Its first traffic was after counting began and it was not running then.
+    /// It talks for the first time since counting began: it was not running then, or was silent
+    /// for the first while, or has become another program since.
     pub is_new: bool,
     /// What its TCP sockets carried.
     pub tcp: SocketTraffic,

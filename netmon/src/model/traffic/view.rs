@@ -100,7 +100,7 @@ pub struct FlowView {
     pub last: Duration,
     /// TCP flags seen.
     pub tcp_flags: u8,
-    /// The process that has its socket.
+    /// The process that has its socket, or had it when it ended.
     pub process: Option<FlowProcess>,
     /// Numbers are scaled from a sample.
     pub estimate: bool,

@@ -4,21 +4,22 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use aya::maps::{Map, MapData, PerCpuHashMap};
-use netmon_common::trace::{DROPS_MOST, DropKey};
+use aya::maps::{Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
+use netmon_common::trace::{DROPS_UNTRACKED, DropKey};
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 
 use super::btf::Types;
+use super::load::one_line_of;
 use crate::model::link::IfIndex;
 use crate::model::traffic::facts::DropFacts;
 
 /// include/net/dropreason.h: the upper half is the subsystem, 0 for the kernel's core.
 const SUBSYSTEM_SHIFT: u32 = 16;
 
-/// From so many entries on, those of interfaces that are gone are taken out: each interface that
-/// comes has a new number, and a full table counts nothing of it.
-const NEARLY_FULL: usize = DROPS_MOST as usize / 8 * 7;
+/// What drops are called that found no room for their interface and reason.
+const UNTRACKED: &str = "untracked";
+
 /// So many are looked at in a tick: some three system calls each.
 const MOST_LOOKS: usize = 256;
 
@@ -26,39 +27,76 @@ const MOST_LOOKS: usize = 256;
 pub(super) struct DropTable {
     map: PerCpuHashMap<MapData, [u32; 2], u64>,
     reasons: Reasons,
+    untracked: Arc<str>,
+    capacity: usize,
     /// The entry at which looking for those of interfaces that are gone goes on.
     next: usize,
 }
 
 impl DropTable {
-    pub(super) fn new(map: Map, types: &Types<'_>) -> Result<Self, String> {
-        let map = map.try_into().map_err(|error: aya::maps::MapError| error.to_string())?;
-        Ok(Self { map, reasons: Reasons::new(types), next: 0 })
+    pub(super) fn new(
+        map: Map,
+        types: &Types<'_>,
+        cpus: u32,
+        capacity: u32,
+    ) -> Result<Self, String> {
+        let wrong = |error: MapError| one_line_of(&error);
+        let mut map: PerCpuHashMap<_, _, _> = map.try_into().map_err(wrong)?;
+        // It is there before the table can be full, so the program always finds it.
+        let none = PerCpuValues::try_from(vec![0; cpus as usize]).map_err(|it| it.to_string())?;
+        map.insert(bytemuck::cast::<_, [u32; 2]>(DROPS_UNTRACKED), none, 0).map_err(wrong)?;
+        let (untracked, capacity) = (UNTRACKED.into(), capacity as usize);
+        Ok(Self { map, reasons: Reasons::new(types), untracked, capacity, next: 0 })
     }
 
     /// Puts what there is now in the place of `drops`. When the map cannot be read they stay.
     pub(super) fn read(&mut self, drops: &mut Vec<DropFacts>) {
-        let mut found: Vec<DropFacts> = Vec::with_capacity(drops.len());
-        let mut keys = Vec::with_capacity(drops.len());
-        for key in self.map.keys() {
-            let read = key.and_then(|key| Ok((key, self.map.get(&key, 0)?)));
-            let Ok((key, counts)) = read else { continue };
-            keys.push(key);
-            let DropKey { ifindex, reason } = bytemuck::cast(key);
-            found.push(DropFacts {
-                ifindex: (ifindex != 0).then_some(IfIndex(ifindex)),
-                reason: self.reasons.name(reason),
-                packets: counts.iter().sum(),
-            });
-        }
-        *drops = found;
-        if keys.len() >= NEARLY_FULL {
-            for key in without_interface(&keys, &mut self.next, |index| {
-                if_indextoname(index) != Err(Errno::ENXIO)
-            }) {
-                if let Err(error) = self.map.remove(&key) {
-                    tracing::debug!("the drops of an interface that is gone: {error}");
+        match self.entries() {
+            Ok(entries) => {
+                drops.clear();
+                for (key, packets) in &entries {
+                    drops.extend(self.facts(bytemuck::cast(*key), *packets));
                 }
+                self.make_room(entries.iter().map(|(key, _)| *key).collect());
+            }
+            Err(error) => tracing::debug!("the drops cannot be read: {}", one_line_of(&error)),
+        }
+    }
+
+    fn entries(&self) -> Result<Vec<([u32; 2], u64)>, MapError> {
+        let mut entries = Vec::new();
+        for key in self.map.keys() {
+            let key = key?;
+            match self.map.get(&key, 0) {
+                Ok(counts) => entries.push((key, counts.iter().sum())),
+                // Nobody else takes any out, but that would be no reason to show none.
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(entries)
+    }
+
+    fn facts(&mut self, key: DropKey, packets: u64) -> Option<DropFacts> {
+        let DropKey { ifindex, reason } = key;
+        let reason = match key {
+            DROPS_UNTRACKED if packets == 0 => return None,
+            DROPS_UNTRACKED => Arc::clone(&self.untracked),
+            _ => self.reasons.name(reason),
+        };
+        Some(DropFacts { ifindex: (ifindex != 0).then_some(IfIndex(ifindex)), reason, packets })
+    }
+
+    /// Where there is nearly none, those of interfaces that are gone are taken out.
+    fn make_room(&mut self, keys: Vec<[u32; 2]>) {
+        if keys.len() < self.capacity - self.capacity / 8 {
+            return;
+        }
+        for key in without_interface(&keys, &mut self.next, |index| {
+            if_indextoname(index) != Err(Errno::ENXIO)
+        }) {
+            if let Err(error) = self.map.remove(&key) {
+                tracing::debug!("the drops of an interface that is gone: {error}");
             }
         }
     }

@@ -66,23 +66,21 @@ fn load_parts(options: &TraceOptions, wanted: &[Part]) -> Result<Loaded, String>
         return Ok(loaded);
     }
     let settings = settings(&types)?;
-    let slots = match possible.contains(&Part::Processes) {
-        true => options.process_capacity.clamp(1, common::MOST_PROCESSES - 1) + 1,
-        false => 1,
-    };
+    let slots = if possible.contains(&Part::Processes) { slots(options) } else { 1 };
     let mut ebpf = create(options, &possible, &found, &settings, slots)?;
     let btf = Btf::parse(&data, Endianness::default()).map_err(|error| one_line(&error))?;
     for part in possible {
         let taken = match part {
-            Part::Processes => take_processes(&mut ebpf, &btf, &types, slots, &settings).map(
+            Part::Processes => take_processes(&mut ebpf, &btf, &types, options, &settings).map(
                 |(processes, owners)| {
                     loaded.processes = Some(processes);
                     loaded.owners = Some(owners);
                 },
             ),
-            Part::Drops => take_drops(&mut ebpf, &btf, &types).map(|drops| {
-                loaded.drops = Some(drops);
-            }),
+            Part::Drops => {
+                let room = (settings.cpus, options.drop_capacity.max(1));
+                take_drops(&mut ebpf, &btf, &types, room).map(|drops| loaded.drops = Some(drops))
+            }
             Part::Flows => Ok(()),
         };
         if let Err(why) = taken {
@@ -91,6 +89,11 @@ fn load_parts(options: &TraceOptions, wanted: &[Part]) -> Result<Loaded, String>
     }
     loaded.ebpf = Some(ebpf);
     Ok(loaded)
+}
+
+/// As many as there are to be processes, and slot 0.
+fn slots(options: &TraceOptions) -> u32 {
+    options.process_capacity.clamp(1, common::MOST_PROCESSES - 1) + 1
 }
 
 /// Whether the kernel has what a part needs.
@@ -149,7 +152,7 @@ fn create(
         .map_max_entries(common::PROCESS_COUNTERS, counters)
         .map_max_entries(common::FREE_PROCESSES, slots)
         .map_max_entries(common::OWNERS, room(Part::Processes, options.owner_capacity))
-        .map_max_entries(common::DROPS, room(Part::Drops, common::DROPS_MOST))
+        .map_max_entries(common::DROPS, room(Part::Drops, options.drop_capacity))
         .load(OBJECT)
         .map_err(|error| refused("cannot create the eBPF maps", &error))
 }
@@ -159,7 +162,7 @@ fn take_processes(
     ebpf: &mut Ebpf,
     btf: &Btf,
     types: &Types<'_>,
-    slots: u32,
+    options: &TraceOptions,
     settings: &TraceSettings,
 ) -> Result<(ProcessTable, Owners), String> {
     let by_tracepoint =
@@ -190,7 +193,8 @@ fn take_processes(
     }
     // Only now: a program is loaded with the descriptors of its maps.
     let owners = Owners::new(take_map(ebpf, common::OWNERS)?, settings.net_namespace)?;
-    let mut processes = ProcessTable::new(ebpf, slots, settings.cpus)?;
+    let room = (slots(options), settings.cpus);
+    let mut processes = ProcessTable::new(ebpf, room, options.settling)?;
     attach(ebpf, exit)?;
     if by_tracepoint {
         common::SOCKET_TRACEPOINTS.iter().try_for_each(|(name, _)| attach(ebpf, name))?;
@@ -206,10 +210,15 @@ fn take_processes(
     Ok((processes, owners))
 }
 
-fn take_drops(ebpf: &mut Ebpf, btf: &Btf, types: &Types<'_>) -> Result<DropTable, String> {
+fn take_drops(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    types: &Types<'_>,
+    (cpus, capacity): (u32, u32),
+) -> Result<DropTable, String> {
     let (name, tracepoint) = common::DROP_PROGRAM;
     load_program(ebpf, name, tracepoint, btf)?;
-    let drops = DropTable::new(take_map(ebpf, common::DROPS)?, types)?;
+    let drops = DropTable::new(take_map(ebpf, common::DROPS)?, types, cpus, capacity)?;
     attach(ebpf, name)?;
     Ok(drops)
 }

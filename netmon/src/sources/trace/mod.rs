@@ -19,6 +19,8 @@ pub mod proc;
 mod processes;
 pub mod users;
 
+use std::time::Duration;
+
 use aya::Ebpf;
 use netmon_common::trace as common;
 
@@ -38,7 +40,15 @@ pub struct TraceOptions {
     pub process_capacity: u32,
     /// How many sockets have a known owner; of more, the least recently used are forgotten.
     pub owner_capacity: u32,
+    /// How many pairs of interface and reason drops are counted for; one is for all others.
+    pub drop_capacity: u32,
+    /// How long a process that ran before the start is taken for one that talked before, too,
+    /// when it talks: which sockets were in use is not known.
+    pub settling: Duration,
 }
+
+/// What talks all the time has talked by then.
+const SETTLING: Duration = Duration::from_secs(10);
 
 impl Default for TraceOptions {
     fn default() -> Self {
@@ -47,6 +57,8 @@ impl Default for TraceOptions {
             drops: true,
             process_capacity: common::PROCESSES_DEFAULT - 1,
             owner_capacity: common::OWNERS_DEFAULT,
+            drop_capacity: common::DROPS_MOST,
+            settling: SETTLING,
         }
     }
 }
@@ -68,14 +80,22 @@ impl Tracer {
         (Self { processes, owners, drops, _ebpf: ebpf }, missing)
     }
 
-    /// Reads what there is now.
+    /// Reads what there is now. Who has ended still owns his flows until [`Self::forget_ended`], or
+    /// until the next reading.
     pub fn read(&mut self, now: KernelTime, facts: &mut TrafficFacts) {
         facts.now = now;
         if let Some(processes) = &mut self.processes {
-            processes.read(facts.processes.get_or_insert_default());
+            processes.read(now, facts.processes.get_or_insert_default());
         }
         if let Some(drops) = &mut self.drops {
             drops.read(facts.drops.get_or_insert_default());
+        }
+    }
+
+    /// Those that were read as ended own nothing any more, and others get their numbers.
+    pub fn forget_ended(&mut self) {
+        if let Some(processes) = &mut self.processes {
+            processes.forget_ended();
         }
     }
 

@@ -34,6 +34,8 @@ type Key = [u64; 2];
 
 /// All processes that have sent or received.
 pub(super) struct ProcessTable {
+    /// Those that were read for the last time, whose slots are not free yet.
+    ended: Vec<(usize, ProcessInfo)>,
     info: WritableArray<ProcessInfo>,
     counters: WritableArray<ProcessCounters>,
     slots_by_key: HashMap<MapData, Key, u32>,
@@ -41,8 +43,7 @@ pub(super) struct ProcessTable {
     cpus: usize,
     /// By slot; slot 0 is nobody's.
     slots: Vec<Slot>,
-    /// Bytes of slot 0.
-    began: u64,
+    newcomers: Newcomers,
     users: Users,
     proc: Option<Proc>,
     /// Splicing out of a TCP socket is counted.
@@ -53,6 +54,20 @@ pub(super) struct ProcessTable {
 struct Slot {
     life: u32,
     process: Option<Known>,
+}
+
+/// Which processes are new to the network. One that was started after counting began is. One that
+/// ran before may have talked then, which nobody knows: it is new only if it was silent for the
+/// first while, too.
+struct Newcomers {
+    /// When counting began, by the clock that processes' starts are told by, in nanoseconds.
+    began: u64,
+    /// How long who ran before is taken for one that talked before.
+    settling: Duration,
+    /// Since when, by the clock of the readings.
+    first_read: Option<KernelTime>,
+    /// That time was over when the table was read before: who is met now was silent in it.
+    settled: bool,
 }
 
 /// Who has a slot.
@@ -67,7 +82,11 @@ struct Known {
 
 impl ProcessTable {
     /// Takes the maps. Slots can be given out from now on.
-    pub(super) fn new(ebpf: &mut Ebpf, slots: u32, cpus: u32) -> Result<Self, String> {
+    pub(super) fn new(
+        ebpf: &mut Ebpf,
+        (slots, cpus): (u32, u32),
+        settling: Duration,
+    ) -> Result<Self, String> {
         let wrong = |error: aya::maps::MapError| load::one_line_of(&error);
         let map = |error: std::io::Error| format!("cannot map the processes' counters: {error}");
         let info = take_array(ebpf, common::PROCESS_INFO)?;
@@ -80,7 +99,9 @@ impl ProcessTable {
         }
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100).cast_unsigned();
         let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(|error| error.to_string())?;
+        let began = Duration::from(now).as_nanos() as u64;
         Ok(Self {
+            ended: Vec::new(),
             info: MappedArray::writable(info.fd().as_fd(), slots as u32).map_err(map)?,
             counters: MappedArray::writable(counters.fd().as_fd(), (slots * cpus) as u32)
                 .map_err(map)?,
@@ -88,7 +109,7 @@ impl ProcessTable {
             free,
             cpus,
             slots: (0..slots).map(|_| Slot::default()).collect(),
-            began: Duration::from(now).as_nanos() as u64,
+            newcomers: Newcomers { began, settling, first_read: None, settled: false },
             users: Users::new("/etc/passwd"),
             proc: process::proc_is_ours().then(|| Proc::new("/proc", ticks)),
             sees_splice: false,
@@ -105,8 +126,10 @@ impl ProcessTable {
         self.sees_splice
     }
 
-    /// Puts what there is now in the place of `into`. Who has ended is in it for the last time.
-    pub(super) fn read(&mut self, into: &mut Processes) {
+    /// Puts what there is now in the place of `into`. Who has ended is in it for the last time,
+    /// and keeps its slot until [`Self::forget_ended`], or until the next reading.
+    pub(super) fn read(&mut self, now: KernelTime, into: &mut Processes) {
+        self.forget_ended();
         into.processes.clear();
         into.capacity = self.slots.len().saturating_sub(1) as u32;
         into.settled = true;
@@ -123,6 +146,16 @@ impl ProcessTable {
             }
             slot += 1;
         }
+        self.newcomers.have_been_read(now);
+    }
+
+    /// Gives the slots of those that have ended to others.
+    pub(super) fn forget_ended(&mut self) {
+        let mut ended = std::mem::take(&mut self.ended);
+        for (slot, info) in ended.drain(..) {
+            self.forget(slot, &info);
+        }
+        self.ended = ended;
     }
 
     /// The process of a mark, if it still is in the table.
@@ -155,21 +188,24 @@ impl ProcessTable {
         }
         let facts = known.facts.clone();
         if info.ended != 0 {
-            self.forget(slot, &info);
+            self.ended.push((slot, info));
         }
         Some(facts)
     }
 
     /// Sees to it that the slot's process is known, by the name that it has now.
     fn meet(&mut self, slot: usize, info: &ProcessInfo) {
-        let Self { slots, users, began, .. } = self;
+        let Self { slots, users, newcomers, .. } = self;
         let Slot { life, process } = &mut slots[slot];
         match process {
             Some(known) => {
                 if (known.renamed, known.name) != (info.renamed, info.name) {
                     known.facts.name = name(info);
-                    // It may be another program: exec(2).
-                    known.unseen = true;
+                    // It may be another program: exec(2). Of the one that it was it has the command
+                    // line no more; whether it is new is for whoever remembers programs to say.
+                    known.facts.command = None;
+                    known.facts.is_new |= newcomers.settled;
+                    known.unseen = !known.facts.kernel_thread && info.pid != 0;
                     (known.renamed, known.name) = (info.renamed, info.name);
                 }
             }
@@ -188,7 +224,7 @@ impl ProcessTable {
                     cgroup: cgroup::name(&text(&group)).map(Arc::from),
                     kernel_thread: info.flags & PF_KTHREAD != 0,
                     alive: true,
-                    is_new: info.key.started > *began,
+                    is_new: newcomers.settled || info.key.started > newcomers.began,
                     tcp: SocketTraffic::default(),
                     udp: SocketTraffic::default(),
                 };
@@ -229,6 +265,13 @@ impl ProcessTable {
             }
         }
         sum
+    }
+}
+
+impl Newcomers {
+    fn have_been_read(&mut self, now: KernelTime) {
+        let first = *self.first_read.get_or_insert(now);
+        self.settled = now.0.saturating_sub(first.0) >= self.settling;
     }
 }
 

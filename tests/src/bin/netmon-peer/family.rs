@@ -8,6 +8,8 @@ use std::{
         unix::{net::UnixStream, process::CommandExt},
     },
     process::Command,
+    sync::Barrier,
+    thread,
 };
 
 use anyhow::{Context, Result, bail};
@@ -89,6 +91,25 @@ pub(crate) fn prefork(address: &str, children: usize, bytes: usize) -> Result<()
         waitpid(child, None)?;
     }
     wait_for_end()
+}
+
+/// Threads that each send on a socket of their own, all at once: the first calls of the process.
+pub(crate) fn threads(address: &str, threads: usize, bytes: usize) -> Result<()> {
+    let sockets = (0..threads).map(|_| connect("udp", address)).collect::<Result<Vec<_>>>()?;
+    wait_for_go()?;
+    let start = Barrier::new(threads);
+    let send = |socket: &OwnedFd| {
+        start.wait();
+        send::all(socket, "send", bytes)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = sockets.iter().map(|it| scope.spawn(|| send(it))).collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(sent) => sent.map(drop),
+            Err(_) => bail!("a thread panicked"),
+        })
+    })?;
+    say(format_args!("done 0"))
 }
 
 /// Sends, becomes another program, and sends again.

@@ -15,8 +15,16 @@ const BYTES_SENT: usize = 200;
 const BYTES_RETRANSMITTED: usize = 208;
 const LENGTH: usize = 216;
 
-/// Payload that was sent, each byte once. Waits until all of it has arrived.
-pub(crate) fn sent(socket: &OwnedFd) -> Result<u64> {
+/// Payload that was sent.
+pub(crate) struct Sent {
+    /// Each byte once.
+    pub(crate) bytes: u64,
+    /// What was sent again.
+    pub(crate) again: u64,
+}
+
+/// Waits until all of it has arrived.
+pub(crate) fn sent(socket: &OwnedFd) -> Result<Sent> {
     loop {
         let mut waiting: libc::c_int = 0;
         // SAFETY: an int is what the kernel writes.
@@ -28,8 +36,8 @@ pub(crate) fn sent(socket: &OwnedFd) -> Result<u64> {
         thread::sleep(Duration::from_millis(1));
     }
     let info = info(socket)?;
-    let number = |at| number(&info, at);
-    Ok(number(BYTES_SENT)? - number(BYTES_RETRANSMITTED)?)
+    let again = number(&info, BYTES_RETRANSMITTED)?;
+    Ok(Sent { bytes: number(&info, BYTES_SENT)? - again, again })
 }
 
 /// Payload that was received, each byte once.

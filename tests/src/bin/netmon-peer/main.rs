@@ -3,7 +3,8 @@
 //!
 //! It says what it does on standard output, a line each: `port N` (it listens there), `ready N` (it
 //! is connected, from the port N; it goes on when it reads a line), `done N` (it has moved everything, in N
-//! messages, 0 where only the kernel knows), `kernel N` (what TCP has counted), and ends at the end of its standard input.
+//! messages, 0 where only the kernel knows), `kernel N` (what TCP has counted), `again N` (what of
+//! it was sent more than once), and ends at the end of its standard input.
 
 mod family;
 mod kernel;
@@ -19,7 +20,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrStorage, getsockname};
+use nix::sys::socket::{
+    SockaddrIn, SockaddrIn6, SockaddrStorage, getsockname, setsockopt, sockopt,
+};
 
 /// The size of a message.
 pub(crate) const MESSAGE: usize = 1000;
@@ -33,7 +36,9 @@ fn main() -> Result<()> {
             wait_for_go_from(&socket)?;
             say(format_args!("done {}", send::all(&socket, way, bytes.parse()?)?))?;
             if transport == "tcp" {
-                say(format_args!("kernel {}", kernel::sent(&socket)?))?;
+                let kernel::Sent { bytes, again } = kernel::sent(&socket)?;
+                say(format_args!("kernel {bytes}"))?;
+                say(format_args!("again {again}"))?;
             }
             wait_for_end()
         }
@@ -57,6 +62,10 @@ fn main() -> Result<()> {
         ["pass", address, bytes] => family::pass(connect("tcp", address)?, bytes.parse()?),
         ["prefork", address, children, bytes] => {
             family::prefork(address, children.parse()?, bytes.parse()?)
+        }
+        ["threads", address, threads, bytes] => {
+            family::threads(address, threads.parse()?, bytes.parse()?)?;
+            wait_for_end()
         }
         ["exec", address, bytes, program] => family::exec(address, bytes.parse()?, program),
         // What `exec` becomes: the socket is standard input's neighbour.
@@ -88,6 +97,8 @@ fn accept(transport: &str, address: &str) -> Result<OwnedFd> {
         }
         "udp" => {
             let socket = UdpSocket::bind(address)?;
+            // What is not copied takes several times its size. Without root, what there is must do.
+            let _ = setsockopt(&socket, sockopt::RcvBufForce, &(1 << 20));
             say(format_args!("port {}", socket.local_addr()?.port()))?;
             Ok(socket.into())
         }

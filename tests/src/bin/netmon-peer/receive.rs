@@ -28,6 +28,7 @@ const WAYS: &[(&str, Way)] = &[
     ("peek", by_peek),
     ("io_uring_recv", |socket, room| uring::recv(socket, room)),
     ("io_uring_read", |socket, room| uring::read(socket, room)),
+    ("io_uring_recvmsg", |socket, room| uring::recvmsg(socket, room)),
     ("splice", by_splice),
 ];
 

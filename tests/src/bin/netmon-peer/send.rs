@@ -10,10 +10,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     fcntl::{SpliceFFlags, splice},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         memfd::{MFdFlags, memfd_create},
         sendfile::sendfile,
-        socket::{MsgFlags, SockaddrStorage, send, sendmsg, setsockopt, sockopt},
+        socket::{MsgFlags, SockaddrStorage, recvmsg, send, sendmsg, setsockopt, sockopt},
         uio::writev,
     },
     unistd::{pipe, write},
@@ -35,14 +36,19 @@ const WAYS: &[(&str, Way)] = &[
     ("sendmsg", by_sendmsg),
     ("io_uring_send", |socket, data| uring::send(socket, data)),
     ("io_uring_write", |socket, data| uring::write(socket, data)),
+    ("io_uring_sendmsg", |socket, data| uring::sendmsg(socket, data)),
+    ("io_uring_send_zc", |socket, data| uring::send_zc(socket, data)),
+    ("zerocopy", by_zerocopy),
 ];
 
 /// Sends so many bytes; gives the number of messages, 0 where only the kernel knows it.
 pub(crate) fn all(socket: &OwnedFd, way: &str, bytes: usize) -> Result<u64> {
     match way {
         "sendmmsg" => return by_sendmmsg(socket, bytes),
-        "sendfile" => return by_sendfile(socket, bytes),
-        "splice" => return by_splice(socket, bytes),
+        "sendfile" => return by_sendfile(socket, bytes, bytes),
+        "sendfile_pieces" => return by_sendfile(socket, bytes, MESSAGE),
+        "splice" => return by_splice(socket, bytes, 16 * MESSAGE),
+        "splice_pieces" => return by_splice(socket, bytes, MESSAGE),
         "segments" => return by_segments(socket, bytes),
         _ => {}
     }
@@ -102,23 +108,45 @@ fn by_sendmmsg(socket: &OwnedFd, bytes: usize) -> Result<u64> {
     Ok((bytes / MESSAGE) as u64)
 }
 
-fn by_sendfile(socket: &OwnedFd, bytes: usize) -> Result<u64> {
+/// By MSG_ZEROCOPY. What the kernel says of the memory afterwards is taken from the socket's queue of
+/// errors, which is no traffic.
+fn by_zerocopy(socket: &OwnedFd, data: &[u8]) -> Result<usize> {
+    let (descriptor, on): (_, libc::c_int) = (socket.as_raw_fd(), 1);
+    let (value, length) = ((&raw const on).cast(), size_of_val(&on) as libc::socklen_t);
+    // SAFETY: value and length are those of an int.
+    let result =
+        unsafe { libc::setsockopt(descriptor, libc::SOL_SOCKET, libc::SO_ZEROCOPY, value, length) };
+    ensure!(result == 0, io::Error::last_os_error());
+    let flags = MsgFlags::from_bits_retain(libc::MSG_ZEROCOPY);
+    let sent = send(socket.as_raw_fd(), data, flags)?;
+    let mut ready = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+    while !ready[0].revents().is_some_and(|it| it.contains(PollFlags::POLLERR)) {
+        poll(&mut ready, PollTimeout::NONE)?;
+    }
+    let mut control = nix::cmsg_space!([u8; 128]);
+    let flags = MsgFlags::MSG_ERRQUEUE;
+    recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut [], Some(&mut control), flags)?;
+    Ok(sent)
+}
+
+/// So many bytes a call, each a datagram where the socket is one of UDP.
+fn by_sendfile(socket: &OwnedFd, bytes: usize, piece: usize) -> Result<u64> {
     let mut file = File::from(memfd_create("sent", MFdFlags::empty())?);
     file.write_all(&vec![0x5a; bytes])?;
     let (mut offset, mut left) = (0, bytes);
     while left > 0 {
-        let sent = sendfile(socket, file.as_fd(), Some(&mut offset), left)?;
+        let sent = sendfile(socket, file.as_fd(), Some(&mut offset), left.min(piece))?;
         ensure!(sent > 0, "sendfile takes nothing");
         left -= sent;
     }
     Ok(0)
 }
 
-fn by_splice(socket: &OwnedFd, bytes: usize) -> Result<u64> {
+fn by_splice(socket: &OwnedFd, bytes: usize, piece: usize) -> Result<u64> {
     let (reader, writer) = pipe()?;
     let mut left = bytes;
     while left > 0 {
-        let mut filled = write(&writer, &vec![0x5a; left.min(16 * MESSAGE)])?;
+        let mut filled = write(&writer, &vec![0x5a; left.min(piece)])?;
         left -= filled;
         while filled > 0 {
             filled -= splice(&reader, None, socket, None, filled, SpliceFFlags::empty())?;

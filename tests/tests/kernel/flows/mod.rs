@@ -9,6 +9,7 @@ use netmon::model::traffic::facts::{FlowFacts, FlowKey, Flows, InterfaceFacts, T
 use netmon::model::traffic::options::FlowOptions;
 use netmon::model::traffic::protocol::{Direction, ProtocolClass};
 use netmon::sources::ebpf::attach::{self, Attachment};
+use netmon::sources::ebpf::clsact::Clsact;
 use netmon::sources::ebpf::counters::CounterReader;
 use netmon::sources::ebpf::flows::FlowReader;
 use netmon::sources::ebpf::object::{self, Loaded, ProgramLog, Programs};
@@ -19,6 +20,7 @@ pub(crate) mod exact;
 pub(crate) mod hostile;
 pub(crate) mod streams;
 pub(crate) mod table;
+pub(crate) mod witnesses;
 
 /// Interfaces that are looked at, for as long as this is.
 pub(crate) struct Watch {
@@ -26,7 +28,25 @@ pub(crate) struct Watch {
     counters: CounterReader,
     flows: FlowReader,
     facts: TrafficFacts,
-    _attached: (Vec<Attachment>, Programs, SlotTable<SlotMaps>),
+    attached: Option<Attached>,
+}
+
+/// What is held attached, and what holds it.
+struct Attached {
+    attachments: Vec<Attachment>,
+    programs: Programs,
+    clsact: Option<Clsact>,
+    slots: SlotTable<SlotMaps>,
+}
+
+impl Attached {
+    fn attach(&mut self, ifindex: IfIndex, ethernet: bool) -> Result<u32> {
+        let Self { attachments, programs, clsact, slots } = self;
+        let slot = slots.give(ifindex, ethernet).map_err(|error| anyhow!("{error}"))?;
+        let attachment = attach::attach(programs, clsact, ifindex, Hook::Auto);
+        attachments.push(attachment.map_err(|error| anyhow!(error))?);
+        Ok(slot)
+    }
 }
 
 impl Watch {
@@ -44,19 +64,36 @@ impl Watch {
     fn attach(links: &[(u32, bool)], options: &FlowOptions) -> Result<Self> {
         let slots = object::slots_for(links.len());
         let loaded = object::load(slots, ProgramLog::Off, true, Some(options))?;
-        let Loaded { counters, flows, mut slots, mut programs, .. } = loaded;
-        let flows = flows.context("no reader of flows")?;
-        let (mut interfaces, mut attached) = (Vec::new(), Vec::new());
-        let mut clsact = None;
+        let Loaded { counters, flows, slots, programs, .. } = loaded;
+        let mut flows = flows.context("no reader of flows")?;
+        let mut interfaces = Vec::new();
+        let mut attached = Attached { attachments: Vec::new(), programs, clsact: None, slots };
         for (ifindex, ethernet) in links {
             let ifindex = IfIndex(*ifindex);
-            let slot = slots.give(ifindex, *ethernet).map_err(|error| anyhow!("{error}"))?;
-            let attachment = attach::attach(&mut programs, &mut clsact, ifindex, Hook::Auto);
-            attached.push(attachment.map_err(|error| anyhow!(error))?);
+            let slot = attached.attach(ifindex, *ethernet)?;
+            flows.begin(slot);
             interfaces.push((ifindex, slot, 1));
         }
-        let (facts, _attached) = (TrafficFacts::default(), (attached, programs, slots));
-        Ok(Self { interfaces, counters, flows, facts, _attached })
+        let (facts, attached) = (TrafficFacts::default(), Some(attached));
+        Ok(Self { interfaces, counters, flows, facts, attached })
+    }
+
+    /// Ends the counting of all interfaces, and begins that of another one. Nothing is read.
+    pub(crate) fn go_over_to(&mut self, namespace: &Namespace, link: &str) -> Result<()> {
+        let next = IfIndex(namespace.ifindex(link)?);
+        let mut attached = self.attached.take().context("nothing is attached")?;
+        let before = std::mem::take(&mut self.interfaces);
+        let (attached, slot) = namespace.run(move || {
+            for attachment in attached.attachments.drain(..) {
+                attachment.detach(&mut attached.clsact);
+            }
+            before.iter().for_each(|(ifindex, ..)| attached.slots.take_back(*ifindex));
+            let slot = attached.attach(next, true)?;
+            Ok((attached, slot))
+        })?;
+        self.flows.begin(slot);
+        (self.attached, self.interfaces) = (Some(attached), vec![(next, slot, 1)]);
+        Ok(())
     }
 
     /// Reads all of it.

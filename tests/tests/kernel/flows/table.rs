@@ -10,7 +10,7 @@ use netmon::model::traffic::protocol::{Direction, ProtocolClass};
 use netmon_tests::netns::Namespace;
 use netmon_tests::{headers, wait};
 
-use super::{Watch, class_of, everything, packets};
+use super::{Watch, class_of, everything, packets, sum};
 use crate::{Test, common::veth};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("idle_flows_expire", idle_flows_expire),
     ("a_flow_that_comes_again_is_another", a_flow_that_comes_again_is_another),
     ("samples_are_estimates", samples_are_estimates),
+    ("a_slot_that_was_anothers_begins_at_nothing", a_slot_that_was_anothers_begins_at_nothing),
 ];
 
 const LENGTH: usize = 14 + 20 + 8 + 50;
@@ -136,5 +137,25 @@ fn samples_are_estimates() -> Result<()> {
     ensure!(off < 7.0 * deviation, "{} for {SENT}", flow.wire.packets);
     assert_eq!(flow.wire.packets % u64::from(SAMPLE), 0);
     assert_eq!(flow.wire.bytes, flow.wire.packets * LENGTH as u64);
+    Ok(())
+}
+
+/// An interface that comes and goes between two ticks leaves nothing to the next one in its slot.
+fn a_slot_that_was_anothers_begins_at_nothing() -> Result<()> {
+    let namespace = veth()?;
+    let mut watch = Watch::new(&namespace, &[("nt0", true)], FlowOptions::default())?;
+    send(&namespace, 0..5, 7)?;
+    watch.go_over_to(&namespace, "peer")?;
+    let mut socket = namespace.packet_socket("peer")?;
+    socket.send_many(&datagram(9), 3)?;
+    watch.read()?;
+    let totals = watch.interface()?.tx;
+    assert_eq!(class_of(&totals.protocols, ProtocolClass::Udp), packets(3, LENGTH));
+    assert_eq!(sum(&totals.sizes), packets(3, LENGTH));
+    assert_eq!(totals.burst, None, "whose it was is not known");
+    socket.send_many(&datagram(9), 2)?;
+    watch.read()?;
+    let totals = watch.interface()?.tx;
+    assert_eq!(class_of(&totals.protocols, ProtocolClass::Udp), packets(5, LENGTH));
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! Who it is: names, users, command lines, and what of that survives the process.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use anyhow::{Context, Result};
-use netmon::sources::trace::{proc, users};
+use netmon::{
+    model::traffic::{thresholds::TrafficOptions, view::TrafficView},
+    sources::trace::{TraceOptions, proc, users},
+};
 use netmon_tests::{peer::Peer, scratch::Scratch, wait};
 
 use super::{PEER, Watch, loopback};
@@ -12,6 +15,7 @@ use crate::{Test, common};
 pub(crate) const TESTS: &[Test] = &[
     ("a_living_one_has_all_there_is", a_living_one_has_all_there_is),
     ("exec_changes_the_name", exec_changes_the_name),
+    ("a_program_is_new_when_it_first_talks", a_program_is_new_when_it_first_talks),
     ("without_privileges_it_goes_on", without_privileges_it_goes_on),
 ];
 
@@ -69,6 +73,56 @@ fn exec_changes_the_name() -> Result<()> {
     })?;
     assert!(command.contains(" go-on "), "{command}");
     sender.end()?;
+    other.end()
+}
+
+/// What the view tells of a process at a tick.
+fn news(watch: &mut Watch, view: &mut TrafficView, process: &Peer) -> Result<Vec<String>> {
+    let events = view.update(watch.look()?, |_| None, &TrafficOptions::default());
+    let pid = format!("(pid {}, ", process.pid());
+    let messages = events.into_iter().map(|event| event.message);
+    Ok(messages.filter(|message| message.contains(&pid)).collect())
+}
+
+/// All ran before the start, so who talks at once may have talked then; who is silent for the first
+/// while has not, and neither has the program that another one becomes.
+fn a_program_is_new_when_it_first_talks() -> Result<()> {
+    let (namespace, scratch) = (loopback()?, Scratch::new()?);
+    // A name of its own, which no other test's process has.
+    let program = scratch.path().join("nmt-becomes");
+    symlink(PEER, &program)?;
+    let program = program.to_str().context("a path")?;
+    let arguments = ["receive", "tcp", "127.0.0.1:0", "recv", "4000"];
+    let mut other = Peer::start(&namespace, PEER, &arguments)?;
+    let there = format!("127.0.0.1:{}", other.tells("port")?);
+    let mut early = Peer::start(&namespace, PEER, &["exec", &there, "2000", program])?;
+    let mut late = Peer::start(&namespace, PEER, &["send", "udp", &there, "send", "1000"])?;
+    early.says("ready")?;
+    late.says("ready")?;
+
+    // The first while is over when the first tick is.
+    let options = TraceOptions { settling: Duration::ZERO, drops: false, ..Default::default() };
+    let (mut watch, mut view) = (Watch::with(&options)?, TrafficView::default());
+    early.go()?;
+    early.tells("done")?;
+    assert_eq!(news(&mut watch, &mut view, &early)?, [""; 0], "it may have talked before");
+    assert!(!watch.process(early.pid())?.is_new);
+
+    late.go()?;
+    late.tells("done")?;
+    let told = news(&mut watch, &mut view, &late)?;
+    assert!(watch.process(late.pid())?.is_new);
+    let first = "talks to the network for the first time";
+    assert!(told.len() == 1 && told[0].ends_with(first), "{told:?}");
+
+    early.says("ready")?;
+    early.go()?;
+    early.tells("done")?;
+    let told = news(&mut watch, &mut view, &early)?;
+    assert!(told.len() == 1 && told[0].starts_with("nmt-becomes (pid "), "{told:?}");
+    assert_eq!(news(&mut watch, &mut view, &early)?, [""; 0], "once");
+    early.end()?;
+    late.end()?;
     other.end()
 }
 

@@ -96,10 +96,12 @@ impl Watch {
     /// What was last said of a process id, after another tick.
     pub(crate) fn of(&mut self, pid: u64) -> Result<Option<ProcessFacts>> {
         self.look()?;
-        let mut found = self.seen.values().filter(|process| u64::from(process.pid) == pid);
-        let first = found.next().cloned();
-        ensure!(found.next().is_none(), "two processes {pid}: {:?}", self.seen);
-        Ok(first)
+        let found = self.seen.values().filter(|process| u64::from(process.pid) == pid);
+        // On a busy machine a process id comes again; ours is then the last.
+        let last = found.clone().max_by_key(|process| process.started);
+        let same = found.filter(|process| Some(process.started) == last.map(|last| last.started));
+        ensure!(same.count() < 2, "one process {pid} twice: {:?}", self.seen);
+        Ok(last.cloned())
     }
 
     /// How often a slot was used again, at most.

@@ -10,10 +10,14 @@ use netmon::model::{
         protocol::{Direction, Protocol},
     },
 };
-use netmon_tests::{netns::Namespace, peer::Peer};
+use netmon_tests::{netns::Namespace, peer::Peer, traffic_json::Traffic};
 
 use super::{PEER, Watch, loopback};
-use crate::Test;
+use crate::{
+    Test,
+    common::{FAR, interrupt, pair},
+    top::{in_turn, report, until},
+};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_connection_has_two_owners", || both_ends("tcp", Ipv4Addr::LOCALHOST.into())),
@@ -21,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("datagrams_have_two_owners", || both_ends("udp", Ipv4Addr::LOCALHOST.into())),
     ("so_have_those_of_ipv6", || both_ends("udp", Ipv6Addr::LOCALHOST.into())),
     ("a_socket_for_any_address", a_socket_for_any_address),
+    ("one_that_is_gone_at_once", || in_turn(one_that_is_gone_at_once)),
 ];
 
 fn flow(transport: &str, direction: Direction, from: (IpAddr, u16), to: (IpAddr, u16)) -> FlowKey {
@@ -87,9 +92,41 @@ fn exchange(
     }
     sender.end()?;
     receiver.end()?;
-    // Who is gone owns nothing, even if its slot is somebody else's.
+    // Who has ended is asked for once more, when it is read for the last time.
     watch.look()?;
-    watch.look()?;
+    assert_eq!(watch.tracer.owner(&cases[2].0), Some(from.id));
+    // Then it owns nothing, even if its slot is somebody else's.
+    watch.tracer.forget_ended();
     assert_eq!(watch.tracer.owner(&cases[2].0), None);
     Ok(())
+}
+
+/// It sends and is gone, mostly between two ticks: its flow has its name for as long as there is
+/// one, also when nothing is told of the process any more.
+fn one_that_is_gone_at_once() -> Result<()> {
+    let (here, there) = pair()?;
+    let agent = report(&here, &["--traffic=flows,processes", "nt0"])?;
+    agent.says_counted("nt0", "TCX in+out")?;
+    let anywhere = format!("{FAR}:0");
+    let arguments = ["receive", "tcp", &anywhere, "recv", "1000"];
+    let mut receiver = Peer::start(&there, PEER, &arguments)?;
+    let port = u16::try_from(receiver.tells("port")?)?;
+    let mut sender = Peer::start(&here, PEER, &["brief", "tcp", &format!("{FAR}:{port}"), "1000"])?;
+    sender.end()?;
+    receiver.tells("done")?;
+    let pid = sender.pid();
+    let flow = |it: &Traffic| it.flow("nt0", "tx", port).cloned();
+    until(&agent, "the flow's process", |it| flow(it)?.pid.filter(|found| *found == pid))?;
+    let later = agent.wait_for_tick("the process to be gone", |tick| {
+        let told = tick.traffic.as_ref();
+        let named = |it: &Traffic| flow(it).is_some_and(|flow| flow.pid.is_some());
+        told.is_some_and(|it| named(it) && it.process(pid).is_none())
+    })?;
+    agent.later_tick(3)?;
+    for tick in agent.ticks()?.into_iter().filter(|tick| tick.tick >= later.tick) {
+        let Some(flow) = tick.traffic.as_ref().and_then(flow) else { break };
+        assert_eq!((flow.pid, flow.process.as_deref()), (Some(pid), Some("netmon-peer")));
+    }
+    receiver.end()?;
+    interrupt(agent).map(drop)
 }

@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_process_that_is_gone_at_once", a_process_that_is_gone_at_once),
     ("many_that_are_gone_at_once", many_that_are_gone_at_once),
     ("both_ends_and_their_tcp_say_the_same", both_ends_and_their_tcp_say_the_same),
+    ("threads_that_call_at_once", threads_that_call_at_once),
     ("unix_sockets_are_not_counted", unix_sockets_are_not_counted),
     ("two_namespaces_at_once", two_namespaces_at_once),
     ("who_finds_the_table_full", who_finds_the_table_full),
@@ -157,6 +158,27 @@ fn both_ends_and_their_tcp_say_the_same() -> Result<()> {
     assert_eq!(watch.process(far.pid())?.tcp, received(BULK, taken));
     near.end()?;
     far.end()
+}
+
+/// Which of them is the process's first is chance: it has one entry, and each byte once.
+fn threads_that_call_at_once() -> Result<()> {
+    const THREADS: u64 = 8;
+    let (mut watch, namespace) = (Watch::start()?, loopback()?);
+    for _ in 0..30 {
+        // Nobody has to take it.
+        let arguments = ["threads", "127.0.0.1:9", &THREADS.to_string(), "1000"];
+        let mut peer = Peer::start(&namespace, PEER, &arguments)?;
+        peer.says("ready")?;
+        peer.go()?;
+        peer.tells("done")?;
+        let told = watch.process(peer.pid())?;
+        assert_eq!(told.udp, sent(THREADS * 1_000, THREADS));
+        peer.end()?;
+    }
+    // The slots that were popped in vain are given to others, each once.
+    let processes = watch.look()?.processes.clone().context("no processes")?;
+    assert_eq!(processes.untracked, 0);
+    Ok(())
 }
 
 fn unix_sockets_are_not_counted() -> Result<()> {

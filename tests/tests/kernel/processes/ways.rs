@@ -23,9 +23,21 @@ const SENDING: &[&str] = &[
     "splice",
     "io_uring_send",
     "io_uring_write",
+    "io_uring_sendmsg",
+    "io_uring_send_zc",
+    "zerocopy",
 ];
-const RECEIVING: &[&str] =
-    &["read", "readv", "recv", "recvmsg", "recvmmsg", "peek", "io_uring_recv", "io_uring_read"];
+const RECEIVING: &[&str] = &[
+    "read",
+    "readv",
+    "recv",
+    "recvmsg",
+    "recvmmsg",
+    "peek",
+    "io_uring_recv",
+    "io_uring_read",
+    "io_uring_recvmsg",
+];
 
 pub(crate) const TESTS: &[Test] = &[
     ("every_way_to_send_by_tcp", || every_way("tcp", SENDING, &["recv"])),
@@ -35,7 +47,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("splice_out_of_a_socket", splice_out_of_a_socket),
 ];
 
-/// A datagram is made of what one call gives: `more` and the pipes' ways have others.
+/// A datagram is made of what one call gives: `more` has others.
 const UDP_SENDING: &[&str] = &[
     "write",
     "writev",
@@ -44,8 +56,13 @@ const UDP_SENDING: &[&str] = &[
     "sendmsg",
     "sendmmsg",
     "segments",
+    "sendfile_pieces",
+    "splice_pieces",
     "io_uring_send",
     "io_uring_write",
+    "io_uring_sendmsg",
+    "io_uring_send_zc",
+    "zerocopy",
 ];
 
 /// What was said of the sender and the receiver, and their numbers of messages.

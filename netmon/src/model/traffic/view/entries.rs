@@ -135,20 +135,17 @@ impl FlowView {
         self.last = clock.now.0.saturating_sub(last.0);
     }
 
+    /// Without an owner it keeps the one that it had, which may have ended.
     pub(super) fn set_process(&mut self, owner: Option<&ProcessView>) {
         match (&mut self.process, owner) {
             (Some(FlowProcess { id, pid, name }), Some(owner)) => {
                 (*id, *pid) = (owner.id, owner.pid);
                 set(name, &owner.name);
             }
-            (None, None) => {}
-            (process, owner) => {
-                *process = owner.map(|ProcessView { id, pid, name, .. }| FlowProcess {
-                    id: *id,
-                    pid: *pid,
-                    name: Arc::clone(name),
-                });
+            (process, Some(ProcessView { id, pid, name, .. })) => {
+                *process = Some(FlowProcess { id: *id, pid: *pid, name: Arc::clone(name) });
             }
+            (_, None) => {}
         }
     }
 }

@@ -208,10 +208,16 @@ fn a_flow_has_its_process() {
     assert_eq!(owner(&view), Some((1009, "sh".to_owned())));
     update(&mut view, &facts(2.0, Some(9), "curl"));
     assert_eq!(owner(&view), Some((1009, "curl".to_owned())));
+    // What has ended stays what it was, whoever has its number now.
     for gone in [Some(10), None] {
-        update(&mut view, &facts(3.0, gone, "curl"));
-        assert_eq!(owner(&view), None);
+        update(&mut view, &facts(3.0, gone, "other"));
+        assert_eq!(owner(&view), Some((1009, "curl".to_owned())));
     }
+    // Another flow with its number has nothing of it.
+    let mut other = facts(4.0, None, "other");
+    other.flows.as_mut().unwrap().flows[0].life = 1;
+    update(&mut view, &other);
+    assert_eq!(owner(&view), None);
 }
 
 #[test]
@@ -229,6 +235,12 @@ fn a_program_is_told_once_and_only_when_it_is_new() {
     // Started again; and another daemon of those that ran before.
     let again = processes(4.0, vec![process(2, "curl", 1), process(3, "sshd", 1)]);
     assert_eq!(update(&mut view, &again), [""; 0]);
+    // Another program in the same process: by exec(2).
+    let exec = |name: &str, is_new| ProcessFacts { is_new, ..process(2, name, 1) };
+    let told = update(&mut view, &processes(4.3, vec![exec("wget", true)]));
+    assert_eq!(told, [curl.replace("1001", "1002").replace("curl", "wget")]);
+    assert_eq!(update(&mut view, &processes(4.4, vec![exec("curl", true)])), [""; 0]);
+    assert_eq!(update(&mut view, &processes(4.5, vec![exec("early", false)])), [""; 0]);
     // Another command line is another program; what is not a word is not obeyed.
     let other = ProcessFacts { command: Some("/bin/curl -y".into()), ..process(4, "curl", 1) };
     let odd = ProcessFacts { user: None, ..process(6, "\u{1b}[2J", 1) };

@@ -60,10 +60,11 @@ impl TrafficView {
         for (place, facts) in processes.iter().enumerate() {
             let new = || ProcessView::new(facts);
             let known = places.bring(views, place, (facts.id, facts.life), new);
-            if meet_all || !known {
+            let view = &mut views[place];
+            // By exec(2) it is another program.
+            if meet_all || !known || view.name != facts.name {
                 programs.meet(facts, &mut news);
             }
-            let view = &mut views[place];
             // What it has counted without an entry it has counted since the tick before.
             view.update(facts, clock.tick(known || had), clock);
             let average = both(view.rx.average, view.tx.average);

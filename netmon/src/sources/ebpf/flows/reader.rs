@@ -72,6 +72,11 @@ impl FlowReader {
         })
     }
 
+    /// An interface gets this slot: what is in it already is not the interface's.
+    pub fn begin(&mut self, slot: u32) {
+        self.totals.begin(slot);
+    }
+
     /// Reads flows, and the totals of these interfaces (with slot and life) into the facts.
     pub fn read(
         &mut self,
@@ -110,7 +115,10 @@ impl FlowReader {
         flows.gone = self.gone;
         flows.untracked = self.untracked();
         // What is taken out now is in the table as it was read, so it is told the next time.
-        self.make_room(flows.flows.len(), now)?;
+        if let Err(error) = self.make_room(flows.flows.len(), now) {
+            // What was read holds. Flows stay, and if that goes on new ones become `untracked`.
+            tracing::debug!("a flow cannot be taken out of the table: {error}");
+        }
         self.before = now;
         Ok(())
     }

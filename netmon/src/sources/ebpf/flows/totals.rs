@@ -13,8 +13,8 @@ use crate::sources::ebpf::mapped::MappedArray;
 /// Whose slot it is, and what it began with.
 #[derive(Clone, Copy)]
 struct Known {
-    ifindex: IfIndex,
-    life: u32,
+    /// `None`: it was given to an interface that was not read yet.
+    owner: Option<(IfIndex, u32)>,
     base: SlotTotals,
 }
 
@@ -37,6 +37,24 @@ impl Totals {
         now: u64,
     ) -> Self {
         Self { layout, totals, bursts, known: Vec::new(), from: now }
+    }
+
+    /// The slot is given to an interface, maybe after another one that was never read: what is in
+    /// it now is that one's. What the first interface of a slot has carried is all its own, from
+    /// before this moment on.
+    pub(super) fn begin(&mut self, slot: u32) {
+        let Some(counted) = self.sum(slot) else { return };
+        let known = self.of(slot);
+        let base = if known.is_some() { counted } else { SlotTotals::default() };
+        *known = Some(Known { owner: None, base });
+    }
+
+    fn of(&mut self, slot: u32) -> &mut Option<Known> {
+        let at = slot as usize;
+        if self.known.len() <= at {
+            self.known.resize(at + 1, None);
+        }
+        &mut self.known[at]
     }
 
     /// Reads those of all interfaces; one whose slot has none is left out.
@@ -63,21 +81,23 @@ impl Totals {
         (ifindex, slot, life): (IfIndex, u32, u32),
     ) -> Option<InterfaceFacts> {
         let counted = self.sum(slot)?;
-        let at = slot as usize;
-        if self.known.len() <= at {
-            self.known.resize(at + 1, None);
-        }
+        let owner = Some((ifindex, life));
         let mut is_foreign = false;
-        let base = match self.known[at] {
-            Some(known) if (known.ifindex, known.life) == (ifindex, life) => known.base,
+        let known = self.of(slot);
+        let base = match *known {
+            Some(Known { owner: before, base }) if before == owner => base,
+            // Given since the last reading. What another has left in it is in the buckets, too.
+            Some(Known { owner: None, base }) => {
+                is_foreign = base != SlotTotals::default();
+                base
+            }
             // A slot that was another's begins with what that has left in it.
             other => {
                 is_foreign = other.is_some();
-                let base = if is_foreign { counted } else { SlotTotals::default() };
-                self.known[at] = Some(Known { ifindex, life, base });
-                base
+                if is_foreign { counted } else { SlotTotals::default() }
             }
         };
+        *known = Some(Known { owner, base });
         let burst = |direction| {
             if is_foreign || slot >= self.layout.burst_slots {
                 return None;
