@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use netmon_tests::{
     agent::Finished,
+    json::Tick,
     netns::Namespace,
     privileges::{Capability, Privileges},
 };
