@@ -58,8 +58,12 @@ fn the_heir_of_a_name_is_anothers() -> Result<()> {
             Ok(namespace.attached(link)?.programs().len() == 2)
         })?;
     }
+    namespace.set_down("nt0")?;
+    wait::until_true("nt0 to be set up again", || namespace.is_up("nt0"))?;
     agent.later_tick(5)?;
-    assert_eq!(agent.times_said(&["old0: administratively down"])?, 0);
+    for what in ["old0: administratively down", "old0: up but without carrier"] {
+        assert_eq!(agent.times_said(&[what])?, 0, "{what}: that was nt0");
+    }
     assert_eq!(namespace.attached("nt0")?.programs().len(), 2, "by one process");
     runtime.end(agent)?;
     is_bare(&namespace, "nt0")?;
