@@ -66,17 +66,24 @@ pub fn hand_on(keep: &[Capability]) -> Result<(), String> {
 }
 
 /// Gives up every capability but `keep`, for this thread and the threads and programs that it
-/// starts. What cannot be given up is told at debug level: netmon works as well with more.
+/// starts. That it cannot is a warning, and no more: netmon works as well with more.
 pub fn drop_all_but(keep: &[Capability]) {
+    if let Err(error) = give_up_all_but(keep) {
+        tracing::warn!("privileges that are not needed are kept: {error}");
+    }
+}
+
+/// The same for those who have no log.
+///
+/// # Errors
+/// When more is kept.
+pub fn give_up_all_but(keep: &[Capability]) -> Result<(), String> {
     let keep: CapsHashSet = keep.iter().copied().filter(|kept| has(*kept)).collect();
-    let result = caps::clear(None, CapSet::Ambient)
+    let given_up = caps::clear(None, CapSet::Ambient)
         .and_then(|()| caps::set(None, CapSet::Inheritable, &CapsHashSet::new()))
         .and_then(|()| caps::set(None, CapSet::Effective, &keep))
         .and_then(|()| caps::set(None, CapSet::Permitted, &keep));
-    if let Err(error) = result {
-        tracing::debug!("privileges are kept: {error}");
-    }
-    if let Err(error) = nix::sys::prctl::set_no_new_privs() {
-        tracing::debug!("no_new_privs is not set: {error}");
-    }
+    let sealed = nix::sys::prctl::set_no_new_privs();
+    given_up.map_err(|error| error.to_string())?;
+    sealed.map_err(|error| format!("no_new_privs is not set: {error}"))
 }

@@ -33,15 +33,43 @@ pub struct Worker {
     pub capabilities: Option<Vec<String>>,
 }
 
-impl Worker {
+/// The network monitor, or its launcher.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Central {
+    /// The process.
+    pub pid: u32,
+    /// CPU time.
+    pub cpu_ms: Option<u64>,
+    /// Proportional memory.
+    pub pss_kib: Option<u64>,
+    /// What it may do.
+    pub capabilities: Option<Vec<String>>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    /// The network monitor.
+    pub monitor: Central,
+    /// What starts processes for it.
+    pub launcher: Option<Central>,
+    /// Those.
+    pub workers: Vec<Worker>,
+}
+
+impl Listing {
     /// Parses the whole list.
     ///
     /// # Errors
-    /// When it is not one, or a worker has a field that is not known here, or lacks one.
-    pub fn parse(list: &str) -> Result<Vec<Self>> {
+    /// When it is not one, or has a field that is not known here, or lacks one.
+    pub fn parse(list: &str) -> Result<Self> {
         serde_json::from_str(list).with_context(|| format!("no list of workers: {list:?}"))
     }
+}
 
+impl Worker {
     /// Whether samples come from it.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -55,13 +83,15 @@ mod tests {
 
     #[test]
     fn unknown_and_missing_fields_are_errors() -> Result<()> {
-        let good = r#"[{"interface":"blue/eth0","namespace":"blue","ifindex":2,"pid":17,
+        let good = r#"{"monitor":{"pid":15,"cpu_ms":1,"pss_kib":900,"capabilities":[]},
+            "launcher":null,"workers":[{"interface":"blue/eth0","namespace":"blue","ifindex":2,"pid":17,
             "state":"running","restarts":1,"last_message":"Sample","last_message_ms":9,
-            "launched":true,"cpu_ms":3,"pss_kib":800,"capabilities":["CAP_NET_ADMIN"]}]"#;
-        let workers = Worker::parse(good)?;
+            "launched":true,"cpu_ms":3,"pss_kib":800,"capabilities":["CAP_NET_ADMIN"]}]}"#;
+        let Listing { monitor, launcher, workers } = Listing::parse(good)?;
+        assert_eq!((monitor.pid, launcher), (15, None));
         assert_eq!((workers[0].pid, workers[0].is_running()), (Some(17), true));
         for (from, to) in [("\"pid\"", "\"pit\""), ("\"restarts\":1,", ""), ("[{", "{")] {
-            assert!(Worker::parse(&good.replacen(from, to, 1)).is_err(), "{from} → {to}");
+            assert!(Listing::parse(&good.replacen(from, to, 1)).is_err(), "{from} → {to}");
         }
         Ok(())
     }

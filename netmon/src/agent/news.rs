@@ -145,6 +145,7 @@ impl Agent {
                 let message = format!("{filters} filters of a netmon that was killed are removed");
                 self.tell(Event::of(&name, EventKind::Warning, message));
             }
+            Outcome::Settled => self.tell_monitoring(),
             Outcome::Refused { ifindex, reason } => {
                 self.pending = self.pending.saturating_sub(1);
                 if let Some(at) = self.list.find(ifindex) {

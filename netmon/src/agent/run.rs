@@ -208,21 +208,29 @@ impl Agent {
     }
 
     /// Under a network monitor, once the interface is counted or never will be: gives up what
-    /// only that needed, and tells the network monitor. `true`: that was now.
+    /// only that needed, and tells the network monitor when it has. `true`: that was now.
     fn settle(&mut self) -> bool {
         if self.settled || self.pending > 0 || !matches!(self.upward, Upward::Superior(_)) {
             return false;
         }
         self.settled = true;
-        match &self.counting.programs {
-            Some(programs) => programs.attacher.settle(),
-            None => memory::give_back(),
-        }
         privileges::drop_all_but(&privileges::of_a_worker(self.settings.recover));
+        match &self.counting.programs {
+            // It is told when that has given up its part, too.
+            Some(programs) => programs.attacher.settle(),
+            None => {
+                memory::give_back();
+                self.tell_monitoring();
+            }
+        }
+        true
+    }
+
+    /// The start is over: what counts the interface, or why not the programs.
+    pub(super) fn tell_monitoring(&mut self) {
         if let Upward::Superior(superior) = &mut self.upward {
             self.list.items().iter().for_each(|item| superior.monitoring(&item.live.facts));
         }
-        true
     }
 
     /// What happened between ticks; the inbox is never closed, since this holds it open.

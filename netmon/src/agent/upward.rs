@@ -1,9 +1,11 @@
 //! Where what the agent finds out goes: into a report of its own, or to a network monitor, which
 //! decides and reports.
 
+use std::cmp::Ordering;
+
 use ecow::EcoString;
 
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::human::Units;
 use crate::model::link::{IfIndex, LinkState};
 use crate::model::options::Format;
@@ -20,6 +22,9 @@ use crate::sinks::output::Output;
 use crate::sinks::traffic::Page;
 use crate::sinks::traffic::json::Traffic;
 use crate::sinks::tui::Live;
+
+/// So many events are kept for one tick: three of each of some thousand interfaces.
+const MOST_EVENTS: usize = 16_384;
 
 /// Where to.
 pub enum Upward {
@@ -158,9 +163,16 @@ impl Report {
         self.traffic.get_or_insert_default().update(facts, names, options)
     }
 
-    /// Takes in something that happened.
+    /// Takes in something that happened. Who talks without end is heard up to some point.
     pub(crate) fn tell(&mut self, event: Event) {
-        self.events.push(event);
+        match self.events.len().cmp(&MOST_EVENTS) {
+            Ordering::Less => self.events.push(event),
+            Ordering::Equal => {
+                let message = format!("further events are left out: over {MOST_EVENTS} in a tick");
+                self.events.push(Event::own(EventKind::Warning, message));
+            }
+            Ordering::Greater => {}
+        }
     }
 
     /// Whether its first table is to be of all interfaces: there may be no second one.

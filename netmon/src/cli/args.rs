@@ -67,7 +67,11 @@ pub(super) enum Command {
     },
     /// Open namespaces and start interface monitors for a netmon that has no privileges
     #[command(hide = true)]
-    Launcher,
+    Launcher {
+        /// Open none, and keep no privilege for it
+        #[arg(long)]
+        here: bool,
+    },
     /// Write the man pages into a folder
     #[command(hide = true)]
     GenerateMan {
@@ -272,6 +276,10 @@ pub(super) struct InterfaceMonitorArgs {
     /// The network monitor has started it
     #[arg(long, hide = true, requires = "socket")]
     pub(super) launched: bool,
+
+    /// The process that was started by hand, which has started it
+    #[arg(long, hide = true, value_name = "PID", requires = "launched")]
+    pub(super) child_of: Option<u32>,
 }
 
 impl InterfaceMonitorArgs {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getppid};
 
 use super::Failure;
 use super::args::InterfaceMonitorArgs;
@@ -27,7 +27,8 @@ use crate::sinks::messages::{Lines, Messages, Verbosity};
 use crate::sources::ebpf::object::{ProgramLog, SLOTS_FOR_ONE};
 use crate::sources::netlink::links::{Links, News};
 use crate::workers::interface_monitor::{NoOrders, Session, report_for_duty};
-use crate::workers::{peer, socket};
+use crate::workers::peer::{self, ConnectError};
+use crate::workers::socket;
 
 /// It counts one.
 const ROOM: Room = Room { slots: SLOTS_FOR_ONE, interfaces: 1 };
@@ -61,7 +62,16 @@ pub(super) fn run(
         if let Err(error) = set_name(c"netmon-worker") {
             tracing::debug!("no name: {error}");
         }
+        if let Some(parent) = args.child_of
+            && !ends_with(parent)
+        {
+            return Ok(ExitCode::SUCCESS);
+        }
         return runtime.block_on(launched(&path, &args.interface, verbose, lines));
+    }
+    // It attaches nothing itself, and hands this on to those that do.
+    if let Err(error) = privileges::hand_on(&privileges::FOR_WORKERS) {
+        tracing::warn!("privileges that are not needed are kept: {error}");
     }
     let messages = Messages::new(verbosity(quiet), lines);
     runtime.block_on(by_hand(&path, &args.interface, verbose, &messages))
@@ -84,7 +94,11 @@ async fn by_hand(
     let (mut delay, mut said) = (FIRST_DELAY, None);
     loop {
         let wanting = match peer::connect(path) {
-            Err(_) => Some(format!("waiting for a network monitor at {}", path.display())),
+            Err(ConnectError::NoMonitor { .. }) => {
+                Some(format!("waiting for a network monitor at {}", path.display()))
+            }
+            // That may end, too.
+            Err(error) => Some(format!("{error}; waiting for that to change")),
             // The interface may come back.
             Ok(_) => find(&list().await?.2, interface).err().map(|failure| match failure {
                 Failure::Use(error) | Failure::Other(error) => format!("{error}; waiting for it"),
@@ -143,14 +157,21 @@ async fn have_one(
 fn start_child(path: &Path, interface: &str, verbose: u8) -> Result<std::process::Child, Failure> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("netmon").args(["interface-monitor", "--launched", "--socket"]).arg(path);
-    command.args((0..verbose).map(|_| "-v")).args(["--", interface]);
-    // SAFETY: the child only makes a system call before it starts the program.
-    unsafe {
-        command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGTERM)?));
-    }
+    command.args((0..verbose).map(|_| "-v"));
+    command.args(["--child-of", &std::process::id().to_string(), "--", interface]);
     // A signal of the terminal reaches us; the child is told by us.
     command.process_group(0);
     command.spawn().context("cannot start the interface monitor").map_err(Failure::Other)
+}
+
+/// From now on the end of this parent ends this process. `false`: it was over before. Asked for
+/// here and not before exec(2), which forgets it where the program's file has capabilities
+/// (PR_SET_PDEATHSIG(2const)).
+fn ends_with(parent: u32) -> bool {
+    if let Err(error) = set_pdeathsig(Signal::SIGTERM) {
+        tracing::warn!("the end of process {parent} will not be noticed: {error}");
+    }
+    u32::try_from(getppid().as_raw()) == Ok(parent)
 }
 
 type Listed = (Links, News, Vec<Link>);
@@ -221,7 +242,8 @@ fn tell_what_is_missing(counting: &Counting, superior: &mut dyn Superior) {
 
 fn settings(session: &Session, link: &Link) -> Settings {
     let orders = session.orders();
-    let wanted = vec![Selector::Name(link.name.to_string())];
+    // Its name may change, and another may get it: that one is not for this process.
+    let wanted = vec![Selector::Index(link.ifindex)];
     Settings {
         selection: Selection { wanted, excluded: Vec::new() },
         source: orders.source,

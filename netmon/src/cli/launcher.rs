@@ -4,12 +4,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::workers::launcher::serve;
+use crate::workers::launcher::{Reach, serve};
 
-pub(super) fn launcher() -> ExitCode {
+pub(super) fn launcher(reach: Reach) -> ExitCode {
     // For ps(1): it was started as /proc/self/exe, which is not much of a name.
     let _ = nix::sys::prctl::set_name(c"netmon-launcher");
-    match serve() {
+    match serve(reach) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody to tell when this fails.

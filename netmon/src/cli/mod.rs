@@ -28,6 +28,7 @@ mod workers;
 
 use crate::privileges;
 use crate::sinks::messages::Lines;
+use crate::workers::launcher::Reach;
 use args::{Cli, Command};
 
 /// Wrong use: what was asked for cannot be.
@@ -63,8 +64,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USE));
         }
     };
-    if matches!(cli.command, Command::Launcher) {
-        return launcher::launcher();
+    if let Command::Launcher { here } = cli.command {
+        return launcher::launcher(Reach::of(here));
     }
     // The thread that writes stderr has no business with privileges.
     let lines = match Lines::start(std::io::stderr(), || privileges::drop_all_but(&[])) {
@@ -83,7 +84,7 @@ pub fn main() -> ExitCode {
         }
         Command::Workers(args) => workers::workers(&args),
         Command::Compare(args) => compare::compare(&args, cli.quiet, lines.clone()),
-        Command::Launcher => Ok(launcher::launcher()),
+        Command::Launcher { here } => Ok(launcher::launcher(Reach::of(here))),
         Command::Doctor => doctor::doctor(),
         Command::Completions { shell } => generate::completions(shell),
         Command::GenerateMan { dir } => generate::man(&dir),

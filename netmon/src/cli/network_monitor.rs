@@ -18,8 +18,8 @@ use crate::privileges;
 use crate::sinks::messages::Messages;
 use crate::sinks::output::Output;
 use crate::sources::netlink::links::{Links, News};
-use crate::workers::launcher::Launcher;
-use crate::workers::namespace;
+use crate::workers::launcher::{self, Launcher, Reach};
+use crate::workers::namespace::{self, Where};
 use crate::workers::network_monitor::{Elsewhere, NetworkMonitor, Parts};
 use crate::workers::socket;
 
@@ -43,12 +43,7 @@ pub(super) fn start(
     (messages, output): (Messages, Output),
 ) -> Result<ExitCode, Failure> {
     if !asked.settings.wait {
-        for (place, _) in &asked.elsewhere {
-            namespace::resolve(place).map_err(|error| {
-                let hint = "use --wait to wait for namespaces that come later";
-                Failure::Use(anyhow::anyhow!("{error}\n{hint}"))
-            })?;
-        }
+        check(&asked.elsewhere)?;
     }
     let entered = runtime.enter();
     let path = match asked.socket {
@@ -57,7 +52,7 @@ pub(super) fn start(
     };
     let socket = socket::bind(&path).map_err(Failure::other)?;
     let inode = namespace::own().context("no /proc").map_err(Failure::Other)?;
-    let launcher = Launcher::start()
+    let launcher = Launcher::start(Reach::of(asked.elsewhere.is_empty()))
         .context("cannot start the process that starts interface monitors")
         .map_err(Failure::Other)?;
     privileges::drop_all_but(&[]);
@@ -81,4 +76,19 @@ pub(super) fn start(
     drop(entered);
     let (end, report, messages) = runtime.block_on(monitor.run(asked.limits, signals::restore));
     finish(report.into_sink(), end, &messages)
+}
+
+/// Namespaces that were asked for have to be there, and to be some.
+fn check(elsewhere: &Elsewhere) -> Result<(), Failure> {
+    let wrong = |error: String| {
+        let hint = "use --wait to wait for namespaces that come later";
+        Failure::Use(anyhow::anyhow!("{error}\n{hint}"))
+    };
+    for (place, _) in elsewhere {
+        let found = namespace::resolve(place).map_err(|error| wrong(error.to_string()))?;
+        if !matches!(place, Where::Pattern(_)) {
+            found.iter().try_for_each(|(_, path)| launcher::check(path)).map_err(wrong)?;
+        }
+    }
+    Ok(())
 }

@@ -123,7 +123,7 @@ impl Sharing {
     /// When the lock file cannot be had.
     pub(super) fn of(args: &InterfaceMonitorArgs) -> Result<Self, Failure> {
         let open = |path: &PathBuf| {
-            File::options().create(true).append(true).mode(0o600).open(path).with_context(|| {
+            open_lock(path).with_context(|| {
                 format!("cannot use the lock file {}; choose another with --lock", path.display())
             })
         };
@@ -138,6 +138,21 @@ impl Sharing {
             Some(lock) => Output::start(Locked::new(stdout, lock), header, first),
         }
     }
+}
+
+/// Opens a lock file, or makes it. In a directory of all, as /tmp is, a link could be somebody's
+/// who wants another file made, and a FIFO would be waited for.
+fn open_lock(path: &Path) -> anyhow::Result<File> {
+    let mut how = File::options();
+    how.create(true).append(true).mode(0o600);
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let is_link = || path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    let lock = how.custom_flags(flags).open(path).map_err(|error| match is_link() {
+        true => anyhow::anyhow!("it is a symbolic link"),
+        false => error.into(),
+    })?;
+    anyhow::ensure!(lock.metadata()?.is_file(), "it is no regular file");
+    Ok(lock)
 }
 
 /// Stdout as a file: what is written is whole lines in one piece, which the standard library's

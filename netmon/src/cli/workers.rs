@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use caps::CapSet;
 use serde::Serialize;
 
 use super::Failure;
@@ -14,20 +13,43 @@ use super::args::WorkersArgs;
 use crate::model::options::CompareFormat;
 use crate::sources::process;
 use crate::workers::inquiry;
-use crate::workers::protocol::WorkerStatus;
+use crate::workers::protocol::{Processes, WorkerStatus};
 use crate::workers::socket;
 
 /// How long the answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A worker and what /proc says of its process. `None`: it is not running, or not ours to see.
+/// What /proc says of a process. `None`: it is not running, or not ours to see.
+#[derive(Default, Serialize)]
+struct Usage {
+    cpu_ms: Option<u64>,
+    pss_kib: Option<u64>,
+    /// What any of its threads may do.
+    capabilities: Option<Vec<String>>,
+}
+
 #[derive(Serialize)]
 struct Worker {
     #[serde(flatten)]
     status: WorkerStatus,
-    cpu_ms: Option<u64>,
-    pss_kib: Option<u64>,
-    capabilities: Option<Vec<String>>,
+    #[serde(flatten)]
+    usage: Usage,
+}
+
+/// The network monitor, or what starts processes for it.
+#[derive(Serialize)]
+struct Central {
+    pid: u32,
+    #[serde(flatten)]
+    usage: Usage,
+}
+
+/// All that there is to show.
+#[derive(Serialize)]
+struct Everything {
+    monitor: Central,
+    launcher: Option<Central>,
+    workers: Vec<Worker>,
 }
 
 pub(super) fn workers(args: &WorkersArgs) -> Result<ExitCode, Failure> {
@@ -35,12 +57,22 @@ pub(super) fn workers(args: &WorkersArgs) -> Result<ExitCode, Failure> {
         Some(path) => path.clone(),
         None => socket::default_path().map_err(Failure::usage)?,
     };
-    let workers = inquiry::ask(&path, PATIENCE).map_err(Failure::other)?;
-    let workers: Vec<Worker> = workers.into_iter().map(look_up).collect();
+    let (Processes { monitor, launcher }, workers) =
+        inquiry::ask(&path, PATIENCE).map_err(Failure::other)?;
+    let central = |pid| Central { pid, usage: Usage::of(pid) };
+    let worker = |status: WorkerStatus| {
+        let usage = status.pid.map(Usage::of).unwrap_or_default();
+        Worker { status, usage }
+    };
+    let everything = Everything {
+        monitor: central(monitor),
+        launcher: launcher.map(central),
+        workers: workers.into_iter().map(worker).collect(),
+    };
     let text = match args.format {
-        CompareFormat::Text => table(&workers),
+        CompareFormat::Text => table(&everything),
         CompareFormat::Json => {
-            serde_json::to_string(&workers).map(|json| json + "\n").map_err(Failure::other)?
+            serde_json::to_string(&everything).map(|json| json + "\n").map_err(Failure::other)?
         }
     };
     let written = std::io::stdout().write_all(text.as_bytes());
@@ -48,25 +80,56 @@ pub(super) fn workers(args: &WorkersArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn look_up(status: WorkerStatus) -> Worker {
-    let of = |pid: u32| {
-        let cpu = process::cpu_time(pid).ok().map(|time| time.as_millis() as u64);
-        let held = caps::read(Some(pid.cast_signed()), CapSet::Permitted).ok();
-        let names = held.map(|held| {
+impl Usage {
+    fn of(pid: u32) -> Self {
+        let names = process::capabilities(pid).ok().map(|held| {
             let mut names: Vec<String> = held.iter().map(ToString::to_string).collect();
             names.sort();
             names
         });
-        (cpu, process::proportional_memory(pid).ok(), names)
-    };
-    let (cpu_ms, pss_kib, capabilities) = status.pid.map(of).unwrap_or_default();
-    Worker { status, cpu_ms, pss_kib, capabilities }
+        Self {
+            cpu_ms: process::cpu_time(pid).ok().map(|time| time.as_millis() as u64),
+            pss_kib: process::proportional_memory(pid).ok(),
+            capabilities: names,
+        }
+    }
+
+    fn cells(&self) -> [String; 3] {
+        let Self { cpu_ms, pss_kib, capabilities } = self;
+        let privileges = capabilities.as_ref().map(|names| match names.as_slice() {
+            [] => "none".to_owned(),
+            names => names.join(" "),
+        });
+        [
+            or_dash(cpu_ms.map(|ms| format!("{:.2} s", ms as f64 / 1000.0))),
+            or_dash(pss_kib.map(|kib| format!("{kib} KiB"))),
+            or_dash(privileges),
+        ]
+    }
 }
 
-fn table(workers: &[Worker]) -> String {
-    let head =
-        ["INTERFACE", "PID", "STATE", "RESTARTS", "LAST MESSAGE", "CPU", "PSS", "PRIVILEGES"];
-    let rows: Vec<[String; 8]> = workers.iter().map(row).collect();
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+const COLUMNS: usize = 9;
+
+fn table(everything: &Everything) -> String {
+    let Everything { monitor, launcher, workers } = everything;
+    let head = [
+        "INTERFACE",
+        "NAMESPACE",
+        "PID",
+        "STATE",
+        "RESTARTS",
+        "LAST MESSAGE",
+        "CPU",
+        "PSS",
+        "PRIVILEGES",
+    ];
+    let central = [("(monitor)", Some(monitor)), ("(launcher)", launcher.as_ref())];
+    let central = central.into_iter().filter_map(|(name, it)| Some(central_row(name, it?)));
+    let rows: Vec<[String; COLUMNS]> = central.chain(workers.iter().map(row)).collect();
     let mut widths = head.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -86,26 +149,30 @@ fn table(workers: &[Worker]) -> String {
     text
 }
 
-fn row(worker: &Worker) -> [String; 8] {
-    let Worker { status, cpu_ms, pss_kib, capabilities } = worker;
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+fn central_row(name: &str, central: &Central) -> [String; COLUMNS] {
+    let [cpu, pss, privileges] = central.usage.cells();
+    let dash = || or_dash(None);
+    let pid = central.pid.to_string();
+    [name.to_owned(), dash(), pid, "running".to_owned(), dash(), dash(), cpu, pss, privileges]
+}
+
+fn row(worker: &Worker) -> [String; COLUMNS] {
+    let Worker { status, usage } = worker;
     let pid = status
         .pid
         .map(|pid| if status.launched { pid.to_string() } else { format!("{pid} (by hand)") });
     let last = status.last_message.as_ref().zip(status.last_message_ms);
     let last = last.map(|(name, ms)| format!("{name}, {:.1} s ago", ms as f64 / 1000.0));
-    let privileges = capabilities.as_ref().map(|names| match names.as_slice() {
-        [] => "none".to_owned(),
-        names => names.join(" "),
-    });
+    let [cpu, pss, privileges] = usage.cells();
     [
         status.interface.clone(),
+        or_dash(status.namespace.clone()),
         or_dash(pid),
         status.state.clone(),
         status.restarts.to_string(),
         or_dash(last),
-        or_dash(cpu_ms.map(|ms| format!("{:.2} s", ms as f64 / 1000.0))),
-        or_dash(pss_kib.map(|kib| format!("{kib} KiB"))),
-        or_dash(privileges),
+        cpu,
+        pss,
+        privileges,
     ]
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use glob::Pattern;
 
-use super::link::Link;
+use super::link::{IfIndex, Link};
 use super::natural;
 
 /// IFNAMSIZ − 1 of linux/if.h.
@@ -21,6 +21,9 @@ pub enum Selector {
     Name(String),
     /// A shell pattern: `*`, `?`, `[a-z]`.
     Pattern(Pattern),
+    /// This very interface, whatever its name becomes. Nobody types that in: an interface monitor
+    /// is for one.
+    Index(IfIndex),
 }
 
 /// Why what was asked for cannot be watched.
@@ -61,6 +64,7 @@ impl fmt::Display for Selector {
         match self {
             Self::Name(name) => f.write_str(name),
             Self::Pattern(pattern) => f.write_str(pattern.as_str()),
+            Self::Index(ifindex) => write!(f, "ifindex {ifindex}"),
         }
     }
 }
@@ -99,6 +103,7 @@ impl Selector {
         match self {
             Self::Name(name) => *link.name == **name || link.altnames.contains(name),
             Self::Pattern(pattern) => pattern.matches(&link.name),
+            Self::Index(ifindex) => *ifindex == link.ifindex,
         }
     }
 
@@ -260,6 +265,15 @@ mod tests {
         assert_eq!(selection.place_of(&link("eth10")), None, "excluded");
         assert_eq!(selection.place_of(&link("wan")), None);
         assert!(selection.is_named(&link("eth7")) && !selection.is_named(&link("eth2")));
+    }
+
+    #[test]
+    fn a_number_means_one_interface_whatever_the_names() {
+        let of = |ifindex, name| Link::sample(ifindex, name);
+        let wanted = vec![Selector::Index(IfIndex(7))];
+        let selection = Selection { wanted, excluded: Vec::new() };
+        assert_eq!(selection.place_of(&of(7, "old0")), Some(0));
+        assert_eq!(selection.place_of(&of(8, "eth0")), None);
     }
 
     #[test]

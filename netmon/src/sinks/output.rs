@@ -261,6 +261,9 @@ fn write_all(shared: &Shared, mut to: impl Write) {
 }
 
 #[cfg(test)]
+mod locked;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::mpsc;

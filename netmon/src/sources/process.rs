@@ -1,7 +1,10 @@
 //! What another process uses, from procfs.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
+
+use caps::{CapSet, Capability};
 
 /// The ids of a process's threads.
 ///
@@ -56,6 +59,22 @@ pub fn proportional_memory(process: u32) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
     let number = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
     number.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// What a process may do, by what each of its threads may: they need not be the same.
+///
+/// # Errors
+/// When there is no such process.
+pub fn capabilities(process: u32) -> io::Result<HashSet<Capability>> {
+    let mut all: Option<HashSet<Capability>> = None;
+    for thread in threads(process)? {
+        // One that has ended meanwhile may do nothing.
+        let held = caps::read(Some(thread.cast_signed()), CapSet::Permitted);
+        if let Ok(held) = held {
+            all.get_or_insert_default().extend(held);
+        }
+    }
+    all.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Whether /proc shows the processes by the numbers that they have for us.

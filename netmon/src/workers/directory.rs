@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -77,6 +77,12 @@ impl Directory {
         let mode = found.mode() & 0o7777;
         if mode & 0o022 != 0 {
             return Err(SocketError::OpenDirectory { path: path(), mode });
+        }
+        if mode & 0o077 != 0 {
+            // Made by somebody with another umask: others have no business in it.
+            let alone = fs::Permissions::from_mode(0o700);
+            let failed = |why| SocketError::io("close to others", &self.path, why);
+            self.file.set_permissions(alone).map_err(failed)?;
         }
         Ok(())
     }
@@ -213,8 +219,12 @@ mod tests {
             // Such as /tmp, which somebody has chosen.
             open(scratch.path(), false).unwrap();
         }
+        // Others could look into it, or hold its lock: that is mended.
         set_mode(scratch.path(), 0o755);
+        open(scratch.path(), false).unwrap();
+        assert_eq!(mode(scratch.path()), 0o755, "not where somebody has chosen it");
         open(scratch.path(), true).unwrap();
+        assert_eq!(mode(scratch.path()), 0o700);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::decoder::{Decoder, ProtocolError, Received};
 use super::peer;
-use super::protocol::{self, FromMonitor, List, ToMonitor, VERSION, WorkerStatus};
+use super::protocol::{self, FromMonitor, List, Processes, ToMonitor, VERSION, WorkerStatus};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum NoAnswer {
 ///
 /// # Errors
 /// See [`NoAnswer`].
-pub fn ask(path: &Path, patience: Duration) -> Result<Vec<WorkerStatus>, NoAnswer> {
+pub fn ask(path: &Path, patience: Duration) -> Result<(Processes, Vec<WorkerStatus>), NoAnswer> {
     let mut stream = peer::connect(path)?;
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(patience))?;
@@ -39,6 +39,7 @@ pub fn ask(path: &Path, patience: Duration) -> Result<Vec<WorkerStatus>, NoAnswe
     protocol::print(&list, &mut question).map_err(io::Error::other)?;
     stream.write_all(&question)?;
     let (mut decoder, mut buffer, mut workers) = (Decoder::default(), vec![0; 8 << 10], Vec::new());
+    let mut processes = Processes::default();
     loop {
         let length = stream.read(&mut buffer)?;
         if length == 0 {
@@ -49,8 +50,9 @@ pub fn ask(path: &Path, patience: Duration) -> Result<Vec<WorkerStatus>, NoAnswe
         while let Some(message) = decoder.next(&mut input)? {
             match message {
                 Received::Known(FromMonitor::Workers(part)) if part.is_empty() => {
-                    return Ok(workers);
+                    return Ok((processes, workers));
                 }
+                Received::Known(FromMonitor::Processes(told)) => processes = told,
                 Received::Known(FromMonitor::Workers(part)) => workers.extend(part),
                 Received::Known(FromMonitor::ShutDown { reason }) => {
                     return Err(NoAnswer::Refused(reason));

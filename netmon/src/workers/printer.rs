@@ -32,7 +32,9 @@ impl fmt::Display for FromMonitor {
         let name = self.name();
         match self {
             Self::ShutDown { reason } => write!(f, "{name} ({})", Printable(reason)),
-            Self::Monitor(_) | Self::SetLinkUp {} | Self::Workers(_) => f.write_str(name),
+            Self::Monitor(_) | Self::SetLinkUp {} | Self::Processes(_) | Self::Workers(_) => {
+                f.write_str(name)
+            }
         }
     }
 }
@@ -153,7 +155,8 @@ mod tests {
         ];
         assert_eq!(words, expected);
         let words: Vec<_> = samples::from_monitor().iter().map(|(it, _)| it.to_string()).collect();
-        assert_eq!(words, ["Monitor", "Set Link Up", "Shut Down (Ctrl-C)", "Workers", "Workers"]);
+        let rest = ["Set Link Up", "Shut Down (Ctrl-C)", "Processes", "Workers", "Workers"];
+        assert_eq!(words, [&["Monitor"][..], &rest].concat());
     }
 
     #[test]

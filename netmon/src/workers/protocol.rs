@@ -74,7 +74,9 @@ pub enum FromMonitor {
         #[serde(serialize_with = "text")]
         reason: String,
     },
-    /// A part of the answer to `List`; an empty one is the last. See [`print_workers`].
+    /// The first part of the answer to `List`.
+    Processes(Processes),
+    /// A further part of the answer to `List`; an empty one is the last. See [`print_workers`].
     Workers(Vec<WorkerStatus>),
 }
 
@@ -179,6 +181,15 @@ pub struct Orders {
     pub log: bool,
 }
 
+/// See [`FromMonitor::Processes`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processes {
+    /// The network monitor's process id.
+    pub monitor: u32,
+    /// That of what starts interface monitors, as long as it lives.
+    pub launcher: Option<u32>,
+}
+
 /// One line of `netmon workers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStatus {
@@ -229,13 +240,15 @@ impl Message for ToMonitor {
 }
 
 impl Message for FromMonitor {
-    const NAMES: &'static [&'static str] = &["Monitor", "Set Link Up", "Shut Down", "Workers"];
+    const NAMES: &'static [&'static str] =
+        &["Monitor", "Set Link Up", "Shut Down", "Processes", "Workers"];
 
     fn name(&self) -> &'static str {
         match self {
             Self::Monitor(_) => "Monitor",
             Self::SetLinkUp {} => "Set Link Up",
             Self::ShutDown { .. } => "Shut Down",
+            Self::Processes(_) => "Processes",
             Self::Workers(_) => "Workers",
         }
     }

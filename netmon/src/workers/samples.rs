@@ -82,6 +82,10 @@ pub(super) fn from_monitor() -> Vec<(FromMonitor, &'static str)> {
             r#"{"Shut Down":{"reason":"Ctrl-C"}}"#,
         ),
         (
+            FromMonitor::Processes(Processes { monitor: 12_300, launcher: Some(12_301) }),
+            r#"{"Processes":{"monitor":12300,"launcher":12301}}"#,
+        ),
+        (
             FromMonitor::Workers(vec![worker(), waiting]),
             r#"{"Workers":[{"interface":"blue/eth0","namespace":"blue","ifindex":2,"pid":12345,"state":"counting","restarts":1,"last_message":"Sample","last_message_ms":230,"launched":true},{"interface":"blue/eth0","namespace":null,"ifindex":null,"pid":null,"state":"counting","restarts":1,"last_message":null,"last_message_ms":null,"launched":true}]}"#,
         ),

@@ -75,6 +75,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("scale", scale::TESTS),
     ("workers::report", workers::report::TESTS),
     ("workers::namespaces", workers::namespaces::TESTS),
+    ("workers::containers", workers::containers::TESTS),
     ("workers::by_hand", workers::by_hand::TESTS),
     ("workers::recovery", workers::recovery::TESTS),
     ("workers::deaths", workers::deaths::TESTS),

@@ -48,6 +48,8 @@ pub enum Outcome {
         /// Why, in words.
         reason: String,
     },
+    /// What is only needed to attach was given up, as asked for.
+    Settled,
     /// Filters of dead processes were removed.
     Swept {
         /// The interface.
@@ -106,7 +108,7 @@ impl Attacher {
     }
 
     /// Nothing will be attached any more: what is only needed for that is given up, memory and
-    /// privileges.
+    /// privileges. That it was comes back as [`Outcome::Settled`].
     pub fn settle(&self) {
         self.send(Command::Settle);
     }
@@ -156,7 +158,10 @@ impl<T: Fn(Outcome)> Worker<T> {
                 }
                 Command::Detach { ifindex } => self.detach(ifindex),
                 Command::Sweep => self.sweep(),
-                Command::Settle => self.settle(),
+                Command::Settle => {
+                    self.settle();
+                    (self.tell)(Outcome::Settled);
+                }
             }
         }
         let Self { clsact, attached, .. } = &mut self;

@@ -15,9 +15,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, shutdown, socketpair,
 };
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -29,11 +31,32 @@ mod serve;
 mod start;
 mod wire;
 
+pub use open::check;
 pub use serve::serve;
 use wire::{Granted, LONGEST, Request, Told, Wish};
 
 /// netmon itself, also after its file was replaced by another version.
 const NETMON: &str = "/proc/self/exe";
+
+/// How far the launcher is to reach, which decides what privileges it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Its own network namespace.
+    Here,
+    /// Every one that a path leads to.
+    Everywhere,
+}
+
+/// The argument for [`Reach::Here`].
+const HERE: &str = "--here";
+
+impl Reach {
+    /// By the argument.
+    #[must_use]
+    pub const fn of(here: bool) -> Self {
+        if here { Self::Here } else { Self::Everywhere }
+    }
+}
 
 /// What is to be started.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -90,11 +113,12 @@ struct Waiting(Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>);
 /// The launcher, as the monitor knows it. Dropping it has the launcher end all that it started.
 #[derive(Debug)]
 pub struct Launcher {
-    process: Child,
+    process: u32,
     socket: Arc<AsyncFd<OwnedFd>>,
     waiting: Arc<Waiting>,
     next: AtomicU64,
-    reader: JoinHandle<()>,
+    /// What has to be waited for, until somebody does.
+    running: Mutex<Option<(Child, JoinHandle<()>)>>,
 }
 
 /// Which of the started processes have ended.
@@ -106,15 +130,15 @@ impl Launcher {
     ///
     /// # Errors
     /// When no process or socket can be had.
-    pub fn start() -> io::Result<(Self, Exits)> {
-        Self::start_program(Path::new(NETMON))
+    pub fn start(reach: Reach) -> io::Result<(Self, Exits)> {
+        Self::start_program(Path::new(NETMON), reach)
     }
 
     /// The same with another copy of netmon.
     ///
     /// # Errors
     /// As [`Launcher::start`].
-    pub fn start_program(program: &Path) -> io::Result<(Self, Exits)> {
+    pub fn start_program(program: &Path, reach: Reach) -> io::Result<(Self, Exits)> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         // A process group of its own: Ctrl-C is the monitor's to hear. Nor is the report its
@@ -123,6 +147,7 @@ impl Launcher {
         let process = command
             .arg0("netmon")
             .arg("launcher")
+            .args((reach == Reach::Here).then_some(HERE))
             .stdin(its)
             .stdout(Stdio::null())
             .process_group(0)
@@ -135,14 +160,27 @@ impl Launcher {
         let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
         let (sender, exits) = mpsc::unbounded_channel();
         let reader = tokio::spawn(read(Arc::clone(&socket), Arc::clone(&waiting), sender));
-        let launcher = Self { process, socket, waiting, next: AtomicU64::new(1), reader };
+        let (id, next) = (process.id(), AtomicU64::new(1));
+        let running = Mutex::new(Some((process, reader)));
+        let launcher = Self { process: id, socket, waiting, next, running };
         Ok((launcher, Exits(exits)))
     }
 
     /// Its process id.
     #[must_use]
-    pub fn process(&self) -> u32 {
-        self.process.id()
+    pub const fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Lets it go on, if somebody has stopped it.
+    pub fn wake(&self) {
+        // As long as it was not waited for, the number is its own.
+        if self.running().is_some()
+            && let Ok(pid) = i32::try_from(self.process)
+        {
+            // It has ended already if this fails.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
     }
 
     /// Looks into the network namespace at this path.
@@ -152,6 +190,21 @@ impl Launcher {
     pub async fn open(&self, path: &Path) -> Result<Opened, LaunchError> {
         match self.ask(Wish::Open(path.to_owned())).await? {
             (Granted::Opened(inode), Some(links)) => Ok(Opened { inode, links }),
+            (Granted::Opened(_), None) => {
+                let why = "its socket was not taken: too many open files (`ulimit -n`)";
+                Err(LaunchError::Failed(why.to_owned()))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Which network namespace is at this path now: its inode number. Enters none.
+    ///
+    /// # Errors
+    /// When there is none, or for want of privileges.
+    pub async fn look(&self, path: &Path) -> Result<u64, LaunchError> {
+        match self.ask(Wish::Look(path.to_owned())).await? {
+            (Granted::Seen(inode), _) => Ok(inode),
             other => Err(unexpected(&other)),
         }
     }
@@ -171,17 +224,24 @@ impl Launcher {
     }
 
     /// Has the launcher end: what it started and does not end by itself within
-    /// a second and a half is killed. Waits for it.
+    /// a second and a half is killed. Waits for it, once.
     ///
     /// # Errors
     /// When it cannot be waited for.
-    pub async fn end(mut self) -> io::Result<()> {
+    pub async fn end(&self) -> io::Result<()> {
         // It has ended already if this fails.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
+        let Some((mut process, reader)) = self.running().take() else {
+            return Ok(());
+        };
         // A reader that has panicked does not read any more, which is the same.
-        let _ = (&mut self.reader).await;
+        let _ = reader.await;
         // It has closed its end, so this takes no time.
-        self.process.wait().map(drop)
+        process.wait().map(drop)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<(Child, JoinHandle<()>)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, wish: Wish) -> Answer {

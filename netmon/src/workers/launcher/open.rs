@@ -42,6 +42,17 @@ impl Home {
     }
 }
 
+/// Whether there is a network namespace at this path. What may not be looked at is taken for one.
+///
+/// # Errors
+/// When there is none, in words.
+pub fn check(path: &Path) -> Result<(), String> {
+    match namespace(path) {
+        Err(error @ LaunchError::NoNamespace(_)) => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
 /// Opens what may be a network namespace, and gives its inode number.
 pub(super) fn namespace(path: &Path) -> Result<(File, u64), LaunchError> {
     let shown = path.display();
@@ -57,12 +68,20 @@ pub(super) fn namespace(path: &Path) -> Result<(File, u64), LaunchError> {
         )),
         _ => LaunchError::Failed(format!("cannot open {shown}: {error}")),
     })?;
-    match fstatfs(&file) {
-        Ok(system) if system.filesystem_type() == NSFS_MAGIC => {}
-        _ => return Err(none()),
+    let on_nsfs = fstatfs(&file).is_ok_and(|system| system.filesystem_type() == NSFS_MAGIC);
+    if !on_nsfs || !is_of_the_network(&file) {
+        return Err(LaunchError::NoNamespace(format!("{shown} is no network namespace")));
     }
     let inode = file.metadata().map_err(|_| none())?.ino();
     Ok((file, inode))
+}
+
+/// Of the seven kinds of namespaces.
+fn is_of_the_network(namespace: &File) -> bool {
+    /// `NS_GET_NSTYPE` of linux/nsfs.h: ioctl_nsfs(2).
+    const KIND: libc::Ioctl = 0xb703;
+    // SAFETY: it takes nothing and touches no memory of ours.
+    unsafe { libc::ioctl(namespace.as_raw_fd(), KIND) == libc::CLONE_NEWNET }
 }
 
 /// Why setns(2) did not go there.

@@ -4,7 +4,7 @@
 //! started a moment to end by itself, kills the rest, stopped or not, and ends.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use nix::sys::socket::{MsgFlags, SockType, getsockopt, sockopt};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::open::Home;
+use super::open::{Home, namespace};
 use super::start::start;
 use super::wire::{self, Granted, LONGEST, Request, Told, Wish};
-use super::{Exit, LaunchError};
+use super::{Exit, LaunchError, Reach};
 use crate::privileges;
 
 /// How long what was started may take to end by itself: all is to be gone two seconds after a
@@ -29,17 +29,25 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// How long the kernel may take to end what was killed.
 const DYING: Duration = Duration::from_secs(5);
 
-/// What the launcher keeps beside what it hands on: to enter namespaces, and to look at those of
+/// What the launcher keeps beside what it hands on, where other namespaces were asked for: to enter namespaces, and to look at those of
 /// processes that have more capabilities than these (`/proc/PID/ns/net`: ptrace(2),
 /// PTRACE_MODE_READ_FSCREDS), which are all those of containers.
 const KEPT: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
 
-/// Serves the monitor, whose socket is standard input, until that is closed.
+/// Serves the monitor, whose socket is standard input, until that is closed. What it keeps is
+/// what that reach takes.
 ///
 /// # Errors
 /// When standard input is no such socket, or the launcher cannot work any more.
-pub fn serve() -> io::Result<()> {
-    privileges::drop_all_but(&[&KEPT[..], &privileges::FOR_WORKERS].concat());
+pub fn serve(reach: Reach) -> io::Result<()> {
+    let kept = match reach {
+        Reach::Here => &[],
+        Reach::Everywhere => &KEPT[..],
+    };
+    if let Err(error) = privileges::give_up_all_but(&[kept, &privileges::FOR_WORKERS].concat()) {
+        // It has no log; nobody is told when stderr is closed.
+        let _ = writeln!(io::stderr(), "netmon: the launcher keeps more than it needs: {error}");
+    }
     let stdin = io::stdin();
     if getsockopt(&stdin, sockopt::SockType) != Ok(SockType::SeqPacket) {
         return Err(io::Error::other("is for netmon's own use"));
@@ -101,6 +109,7 @@ impl Launching {
                 Ok((inode, links)) => (Ok(Granted::Opened(inode)), Some(links)),
                 Err(error) => (Err(error), None),
             },
+            Wish::Look(path) => (namespace(&path).map(|(_, inode)| Granted::Seen(inode)), None),
             Wish::Spawn(wanted) => {
                 let started = start(wanted);
                 self.running.extend(&started);

@@ -25,6 +25,7 @@ pub(super) struct Request {
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) enum Wish {
     Open(PathBuf),
+    Look(PathBuf),
     Spawn(Start),
 }
 
@@ -39,6 +40,8 @@ pub(super) enum Told {
 pub(super) enum Granted {
     /// The inode number; the socket comes beside it.
     Opened(u64),
+    /// The inode number.
+    Seen(u64),
     /// The process id.
     Spawned(u32),
 }
@@ -78,6 +81,7 @@ pub(super) fn send(
 }
 
 /// Receives a packet, and the file descriptor that came with it. `None`: the other end is closed.
+/// When this process may have no more files open, the packet comes without it.
 ///
 /// # Errors
 /// `InvalidData` for a packet longer than `buffer`.
@@ -94,7 +98,11 @@ pub(super) fn receive<'a>(
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
             Ok(message) => {
-                let handed = message.cmsgs()?.find_map(|control| match control {
+                // With too many open files the kernel leaves it out, and says so; asked for then,
+                // nix gives an error, for which the packet would be lost.
+                let left_out = message.flags.contains(MsgFlags::MSG_CTRUNC);
+                let mut controls = if left_out { None } else { Some(message.cmsgs()?) };
+                let handed = controls.iter_mut().flatten().find_map(|control| match control {
                     ControlMessageOwned::ScmRights(handed) => handed.first().copied(),
                     _ => None,
                 });
@@ -165,6 +173,23 @@ mod tests {
         assert!(receive(there.as_fd(), &mut buffer, NOW).unwrap().is_none(), "closed");
         let (arrived, _) = receive(kept.as_fd(), &mut buffer, NOW).unwrap().unwrap();
         assert_eq!(arrived, b"x");
+    }
+
+    /// The kernel says so in the same way when too many files are open.
+    #[test]
+    fn a_packet_whose_descriptors_are_left_out_is_none_the_less_one() {
+        let (here, there) = pair();
+        let (kept, handed) = pair();
+        // Of three there is no room for at least one.
+        let three = [handed.as_raw_fd(), handed.as_raw_fd(), kept.as_raw_fd()];
+        let (parts, rights) = ([IoSlice::new(b"packet")], [ControlMessage::ScmRights(&three)]);
+        sendmsg::<UnixAddr>(here.as_raw_fd(), &parts, &rights, NOW, None).unwrap();
+        send(here.as_fd(), b"next", None, NOW).unwrap();
+        let mut buffer = [0; 16];
+        for expected in [&b"packet"[..], b"next"] {
+            let (packet, handed) = receive(there.as_fd(), &mut buffer, NOW).unwrap().unwrap();
+            assert_eq!((packet, handed.is_none()), (expected, true));
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Who watches which interface: interface monitors that come forward are given one, wait, or are
 //! sent away.
 
+use std::time::Instant;
+
 use super::NetworkMonitor;
 use super::peers::PeerId;
 use super::post::Post;
@@ -22,7 +24,7 @@ impl NetworkMonitor {
             peer.ready = Some(ready);
         }
         match found {
-            _ if self.leaving.contains(&self.pid(id)) => {
+            _ if self.leaving.iter().any(|(pid, _)| *pid == self.pid(id)) => {
                 self.shut_down(id, "its interface is gone");
             }
             // It has found another one of that name: names were changed while it was started.
@@ -89,7 +91,7 @@ impl NetworkMonitor {
         // Ours is not wanted any more; if it has not come forward, nobody can tell it.
         let ours = if by_hand { item.live.pid.take() } else { None };
         let orphan = ours.filter(|_| before.is_none());
-        item.live.take(id, by_hand);
+        item.live.take(id, by_hand, item.wanted.hook, Instant::now());
         let orders = Orders {
             version: VERSION,
             interval_ns: settings.interval.as_nanos() as u64,
@@ -104,7 +106,7 @@ impl NetworkMonitor {
         if let Some(before) = before {
             self.shut_down(before, "another one was started for its interface");
         }
-        self.leaving.extend(ours);
+        self.is_to_leave(ours);
         if let Some(orphan) = orphan {
             super::processes::kill(orphan);
         }

@@ -7,7 +7,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::peers::PeerId;
-use super::space::{Found, Place};
+use super::places::Found;
+use super::space::Place;
 use crate::agent::End;
 use crate::sources::netlink::links::{LinkNews, News};
 use crate::workers::connection::{Hearer, Speaker};
@@ -17,6 +18,9 @@ use crate::workers::namespace::Changes;
 use crate::workers::peer;
 use crate::workers::protocol::ToMonitor;
 
+/// Between attempts to see what cannot be seen.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Something that happened.
 pub(super) enum Happening {
     /// News of an interface in the namespace of this number.
@@ -25,6 +29,8 @@ pub(super) enum Happening {
     Namespaces,
     /// A namespace was looked into, or not.
     Opened(Found, Result<Opened, LaunchError>),
+    /// It was seen which namespace is there now, or not.
+    Looked(Found, Result<u64, LaunchError>),
     /// An interface monitor was started, or not.
     Spawned(Place, Result<u32, LaunchError>),
     /// A process that was started has ended; `None`: nobody will be told of that any more.
@@ -68,11 +74,18 @@ pub(super) fn namespaces(sender: Sender) {
             Ok((changes, _)) => changes,
             Err(error) => return tracing::warn!("namespaces that come are not seen: {error}"),
         };
+        let mut blind = false;
         // What came before there was somebody to tell.
         while sender.send(Happening::Namespaces).is_ok() {
-            if let Err(error) = changes.next().await {
-                return tracing::warn!("namespaces that come are not seen any more: {error}");
+            let seen = changes.next().await;
+            if let Err(error) = &seen {
+                // Too many open files, which may pass.
+                if !std::mem::replace(&mut blind, true) {
+                    tracing::warn!("namespaces that come are not seen for now: {error}");
+                }
+                tokio::time::sleep(MOMENT).await;
             }
+            blind &= seen.is_err();
         }
     });
 }

@@ -20,12 +20,13 @@ use crate::model::select::Selector;
 use crate::model::snapshot::Tick;
 use crate::sinks::messages::Messages;
 use peers::{Peer, PeerId};
-use space::Space;
+use space::{Idle, Space};
 
 mod duty;
 mod end;
 mod happening;
 mod peers;
+mod places;
 mod post;
 mod processes;
 mod recovery;
@@ -42,6 +43,8 @@ const AFTER: (u32, Duration, Duration) =
 
 /// Some messages of each interface monitor.
 const MOST_AT_ONCE: usize = 10_000;
+/// So many different warnings are remembered.
+const MOST_WARNINGS: usize = 1_000;
 /// Between looks for namespaces of which nobody tells.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -88,14 +91,16 @@ pub struct NetworkMonitor {
     own: u64,
     spaces: Vec<Space>,
     next_space: u32,
-    /// Processes that were told to end, whose interfaces others may have by now.
-    leaving: Vec<u32>,
+    /// Processes that were told to end, and since when, whose interfaces others may have by now.
+    leaving: Vec<(u32, Instant)>,
+    /// So many are asked for, of which the launcher has not told yet.
+    starting: usize,
     peers: HashMap<PeerId, Peer>,
     report: Report,
     messages: Messages,
     log: bool,
     recovery_denied: bool,
-    /// Warnings that several interface monitors have, told once.
+    /// Warnings that several interface monitors have, told once; not without end.
     warned: HashSet<String>,
     ticks: u64,
     looked_at: Instant,
@@ -141,6 +146,7 @@ impl NetworkMonitor {
             spaces: Vec::new(),
             next_space: 0,
             leaving: Vec::new(),
+            starting: 0,
             peers: HashMap::new(),
             report,
             messages,
@@ -221,12 +227,16 @@ impl NetworkMonitor {
             Happening::News(space, news) => self.hear_news(space, news).await,
             Happening::Namespaces => self.follow_namespaces(),
             Happening::Opened(found, opened) => return self.opened(found, opened).await,
+            Happening::Looked(found, looked) => self.looked(found, looked),
             Happening::Spawned(place, spawned) => self.spawned(place, spawned),
             Happening::Exited(exit) => self.exited(exit),
             Happening::Joined(peer, ends, who) => self.joined(peer, ends, who),
             Happening::Heard(peer, message, _permit) => self.heard(peer, message),
             Happening::Left(peer, how) => self.left(peer, how),
-            Happening::Look => self.start_due(),
+            Happening::Look => {
+                self.start_due();
+                self.look_at_processes(Instant::now());
+            }
             Happening::End(end) => return Some(end),
         }
         None
@@ -266,7 +276,10 @@ impl NetworkMonitor {
     /// Nothing tells when a container or a process ends: it is looked for.
     fn look_at_places(&mut self, now: Instant) {
         let untold = |place: &Where| matches!(place, Where::Path(_) | Where::Container(_));
-        if self.elsewhere.iter().any(|(place, _)| untold(place))
+        // What is refused for now may not be so later.
+        let refused = |space: &Space| matches!(space.idle, Some(Idle::Refused(_)));
+        if (self.elsewhere.iter().any(|(place, _)| untold(place))
+            || self.spaces.iter().any(refused))
             && now.saturating_duration_since(self.looked_at) >= LOOK
         {
             self.looked_at = now;

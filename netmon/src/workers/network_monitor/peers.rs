@@ -10,16 +10,16 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
-use super::NetworkMonitor;
 use super::happening::Happening;
 use super::post::{self, Post};
 use super::space::Place;
+use super::{MOST_WARNINGS, NetworkMonitor};
 use crate::agent::watchlist::Watched;
 use crate::model::event::{Event, EventKind};
 use crate::workers::connection::{self, Hearer, Speaker};
 use crate::workers::decoder::Received;
 use crate::workers::peer;
-use crate::workers::protocol::{self, FromMonitor, Ready, Sample, ToMonitor, Told};
+use crate::workers::protocol::{self, FromMonitor, Processes, Ready, Sample, ToMonitor, Told};
 
 /// Who connects has to say something in so much time.
 const SILENT: Duration = Duration::from_secs(10);
@@ -166,9 +166,13 @@ impl NetworkMonitor {
         match message {
             ToMonitor::Sample(sample) => hear_sample(item, *sample),
             ToMonitor::Monitoring(monitoring) => {
+                item.live.counted(item.wanted.hook, Instant::now());
                 self.tell(Event::of(&name, EventKind::Counting, monitoring.hook));
             }
             ToMonitor::Event(Told { kind: EventKind::Warning, message }) => {
+                if self.warned.len() >= MOST_WARNINGS {
+                    self.warned.clear();
+                }
                 if self.warned.insert(message.clone()) {
                     self.tell(Event::of(&name, EventKind::Warning, message));
                 }
@@ -247,12 +251,15 @@ impl NetworkMonitor {
                 let mut status = post::status(item, space.prefix.as_deref(), now);
                 let peer = item.live.peer.and_then(|peer| self.peers.get(&peer));
                 // One that was started for it may not have ended yet.
-                status.pid = peer.map(|peer| peer.pid).or(status.pid);
+                status.pid = peer.map(|peer| peer.pid).or(status.pid).filter(|pid| *pid != 0);
                 workers.push(status);
             }
         }
         let mut bytes = Vec::new();
-        let printed = protocol::print_workers(&workers, &mut bytes);
+        let launcher = (!self.alone).then(|| self.launcher.process());
+        let processes = Processes { monitor: std::process::id(), launcher };
+        let printed = protocol::print(&FromMonitor::Processes(processes), &mut bytes)
+            .and_then(|()| protocol::print_workers(&workers, &mut bytes));
         if let (Ok(()), Some(peer)) = (printed, self.peers.get_mut(&id))
             && let Err(error) = peer.speaker.say_bytes(&bytes)
         {

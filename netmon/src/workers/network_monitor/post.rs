@@ -8,6 +8,7 @@ use ecow::EcoString;
 use super::peers::PeerId;
 use crate::agent::watchlist::Watched;
 use crate::model::link::IfIndex;
+use crate::model::options::Hook;
 use crate::model::snapshot::{InterfaceFacts, Silence};
 use crate::recovery::policy::Policy;
 use crate::workers::course::{Course, Stage};
@@ -65,14 +66,24 @@ impl Default for Post {
 }
 
 impl Post {
-    /// Somebody watches it from now on.
-    pub(super) fn take(&mut self, peer: PeerId, by_hand: bool) {
+    /// Somebody watches it from now on, and is to count it there.
+    pub(super) fn take(&mut self, peer: PeerId, by_hand: bool, hook: Hook, now: Instant) {
+        // As it is told where to count, it begins to attach.
+        self.counted(hook, now);
         self.peer = Some(peer);
         self.by_hand = by_hand;
         self.lives = self.lives.wrapping_add(1);
         self.fresh = false;
         self.facts.silence = Some(Silence::NotRunning);
         self.course.runs();
+    }
+
+    /// It was just attached to, or will be: XDP may make the link bounce, which is then our own
+    /// doing and no fault.
+    pub(super) fn counted(&mut self, hook: Hook, now: Instant) {
+        if let Some(policy) = self.policy.as_mut().filter(|_| hook == Hook::Xdp) {
+            policy.expect_bounce(now);
+        }
     }
 
     /// Nobody watches it any more.
@@ -164,6 +175,7 @@ pub(super) fn status(item: &Watched<Post>, namespace: Option<&str>, now: Instant
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recovery::policy::Condition;
 
     fn sample(life: u32, admin_up: bool) -> Sample {
         let facts = InterfaceFacts {
@@ -181,7 +193,7 @@ mod tests {
         let mut post = Post::default();
         let start = Instant::now();
         let later = |ms| start + Duration::from_millis(ms);
-        post.take(1, false);
+        post.take(1, false, Hook::Auto, start);
         post.grow_old(start);
         assert_eq!(post.facts.silence, Some(Silence::NotRunning), "nothing has come yet");
         post.hear(sample(0, true), start);
@@ -202,6 +214,25 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_our_own_program_bounces_is_not_reported() {
+        let now = Instant::now();
+        let told = |hook, moment: fn(&mut Post, Hook, Instant)| {
+            let mut post = Post { policy: Some(Policy::new(true, true)), ..Post::default() };
+            moment(&mut post, hook, now);
+            let policy = post.policy.as_mut().unwrap();
+            policy.observe(now, Some(Condition::NoCarrier)).tell.is_some()
+        };
+        let ordered: fn(&mut Post, Hook, Instant) = |post, hook, now| {
+            post.take(1, false, hook, now);
+        };
+        let attached: fn(&mut Post, Hook, Instant) = |post, hook, now| post.counted(hook, now);
+        for moment in [ordered, attached] {
+            assert!(!told(Hook::Xdp, moment));
+            assert!(told(Hook::Auto, moment) && told(Hook::XdpGeneric, moment), "those do not");
+        }
+    }
+
+    #[test]
     fn what_the_list_says_is_kept_and_another_process_is_another_life() {
         let mut post = Post::default();
         (post.facts.key, post.facts.due) = (3, true);
@@ -209,7 +240,7 @@ mod tests {
         let mut lives = Vec::new();
         for (peer, life) in [(1, 0), (1, 1), (2, 0), (2, 1 << 16)] {
             if post.peer != Some(peer) {
-                post.take(peer, false);
+                post.take(peer, false, Hook::Auto, Instant::now());
             }
             post.hear(sample(life, false), Instant::now());
             lives.push(post.facts.life);

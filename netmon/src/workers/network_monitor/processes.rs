@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill as signal};
@@ -12,7 +12,7 @@ use super::NetworkMonitor;
 use super::happening::{self, Happening};
 use super::space::Place;
 use crate::model::event::{Event, EventKind};
-use crate::workers::course::Verdict;
+use crate::workers::course::{COMES_FORWARD, Verdict};
 use crate::workers::launcher::{Exit, LaunchError, Start};
 
 /// Ends a process that we have started, whatever it does. It is ours, so it takes no privilege.
@@ -30,7 +30,35 @@ pub(super) fn is_there(pid: u32) -> bool {
     i32::try_from(pid).is_ok_and(|pid| signal(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
+/// Who was told to leave has so much time.
+const LEAVES: Duration = Duration::from_secs(5);
+
 impl NetworkMonitor {
+    /// It was told to end, or will be when it comes forward. If it does not, its namespace would
+    /// stay for it.
+    pub(super) fn is_to_leave(&mut self, pid: Option<u32>) {
+        if let Some(pid) = pid {
+            self.leaving.push((pid, Instant::now()));
+            happening::look_after(LEAVES, self.sender.clone());
+        }
+    }
+
+    /// Ends those that were told to leave, and have not by now.
+    fn end_those_who_stay(&mut self, now: Instant) {
+        let alone = self.alone;
+        let peers = &self.peers;
+        self.leaving.retain(|(pid, since)| {
+            let overdue = now.saturating_duration_since(*since) >= LEAVES;
+            // When ends are not told any more, a connection says that the number is still its own.
+            let is_its = !alone || peers.values().any(|peer| peer.pid == *pid);
+            if overdue && is_its {
+                tracing::debug!("process {pid} was told to end and does not: it is killed");
+                kill(*pid);
+            }
+            is_its
+        });
+    }
+
     /// Starts those that are due.
     pub(super) fn start_due(&mut self) {
         if self.alone || self.ending {
@@ -38,7 +66,9 @@ impl NetworkMonitor {
         }
         let now = Instant::now();
         for space in &mut self.spaces {
-            let namespace = space.path.clone().map(|path| (path, space.inode));
+            // Its own, by another name, does not have to be entered: its sysfs is there already.
+            let elsewhere = space.path.clone().filter(|_| space.inode != self.own);
+            let namespace = elsewhere.map(|path| (path, space.inode));
             let id = space.id;
             for item in space.list.items_mut() {
                 if !item.present || !item.live.course.is_due(now) {
@@ -48,6 +78,7 @@ impl NetworkMonitor {
                 let arguments = arguments(&item.name, self.socket_path.as_os_str(), self.log);
                 let start = Start { namespace: namespace.clone(), arguments };
                 let (launcher, sender) = (Arc::clone(&self.launcher), self.sender.clone());
+                self.starting += 1;
                 tokio::spawn(async move {
                     let spawned = launcher.spawn(start).await;
                     sender.send(Happening::Spawned(place, spawned))
@@ -57,9 +88,11 @@ impl NetworkMonitor {
     }
 
     pub(super) fn spawned(&mut self, place: Place, spawned: Result<u32, LaunchError>) {
+        self.starting = self.starting.saturating_sub(1);
         let Some((at, found)) = self.at(place) else {
             // It will come forward for what is not wanted, and wait there until the end.
             if let Ok(pid) = spawned {
+                self.is_to_leave(Some(pid));
                 kill(pid);
             }
             return;
@@ -68,13 +101,23 @@ impl NetworkMonitor {
         match spawned {
             // Its interface went while it was started.
             Ok(pid) if !item.present || item.live.pid.is_some() => {
-                self.leaving.push(pid);
+                self.is_to_leave(Some(pid));
                 kill(pid);
             }
-            Ok(pid) if is_there(pid) => item.live.pid = Some(pid),
+            Ok(pid) if is_there(pid) => {
+                item.live.pid = Some(pid);
+                item.live.course.was_started(Instant::now());
+                happening::look_after(COMES_FORWARD, self.sender.clone());
+            }
             // Its end was told before its start.
             Ok(pid) => self.died(at, found, &format!("(process {pid}) has ended at once")),
-            Err(error) => self.died(at, found, &format!("cannot be started: {error}")),
+            Err(error) => {
+                self.died(at, found, &format!("cannot be started: {error}"));
+                if matches!(error, LaunchError::NoNamespace(_)) {
+                    // It may have another path now.
+                    self.follow_namespaces();
+                }
+            }
         }
     }
 
@@ -87,7 +130,7 @@ impl NetworkMonitor {
                     .to_owned(),
             );
         };
-        self.leaving.retain(|leaving| *leaving != pid);
+        self.leaving.retain(|(leaving, _)| *leaving != pid);
         let ours =
             |item: &crate::agent::watchlist::Watched<super::post::Post>| item.live.pid == Some(pid);
         let found = self
@@ -132,6 +175,7 @@ impl NetworkMonitor {
     pub(super) fn look_at_processes(&mut self, now: Instant) {
         self.say_the_rest();
         self.send_the_silent_away(now);
+        self.end_those_who_stay(now);
         for space in &self.spaces {
             for item in space.list.items() {
                 if item.live.course.is_overdue(now)

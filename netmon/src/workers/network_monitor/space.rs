@@ -1,4 +1,4 @@
-//! One network namespace: its interfaces, and how it is followed. And which namespaces there are.
+//! One network namespace: its interfaces, and how it is followed. Which there are: `places.rs`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,30 +9,19 @@ use tokio::task::JoinHandle;
 
 use super::post::{self, Post};
 use super::{NetworkMonitor, happening};
-use crate::agent::End;
 use crate::agent::watchlist::{Change, Watched, Watchlist};
 use crate::config::Settings;
 use crate::model::event::{Event, EventKind};
 use crate::model::link::{IfIndex, Link};
-use crate::model::select::{SelectError, Selection, Selector};
 use crate::model::snapshot::{InterfaceFacts, Silence};
 use crate::recovery::policy::Policy;
 use crate::sources::netlink::links::{LinkNews, Links, News};
-use crate::workers::launcher::{LaunchError, Opened};
-use crate::workers::namespace::{self, Where};
 
 /// Which interface of which namespace: their numbers here, which stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) space: u32,
     pub(super) key: u32,
-}
-
-/// A namespace that is wanted and was found.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    space: u32,
-    pub(super) path: PathBuf,
 }
 
 /// A namespace.
@@ -45,11 +34,22 @@ pub(super) struct Space {
     pub(super) inode: u64,
     pub(super) settings: Settings,
     pub(super) list: Watchlist<Post>,
+    /// Why it is not watched. `None`: it is, or will be.
+    pub(super) idle: Option<Idle>,
     /// `None` until it was opened.
     links: Option<Links>,
     news: Option<JoinHandle<()>>,
     /// Its name is gone, so no news will come.
-    gone: bool,
+    pub(super) gone: bool,
+}
+
+/// Why a namespace that is there is not watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// It is the monitor's own, of which everything that is wanted is watched already.
+    Own,
+    /// It could not be opened; this is why.
+    Refused(String),
 }
 
 impl Drop for Space {
@@ -67,6 +67,7 @@ impl Space {
             inode: 0,
             settings,
             list: Watchlist::new(),
+            idle: None,
             links: None,
             news: None,
             gone: false,
@@ -74,7 +75,7 @@ impl Space {
     }
 
     /// Lets go of it: a socket would keep the namespace alive.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.links = None;
         if let Some(news) = self.news.take() {
             news.abort();
@@ -82,7 +83,7 @@ impl Space {
     }
 
     pub(super) const fn is_open(&self) -> bool {
-        self.links.is_some() || self.gone
+        self.links.is_some() || self.gone || self.idle.is_some()
     }
 
     /// Its interfaces are known, and their news come.
@@ -137,7 +138,12 @@ impl NetworkMonitor {
         self.watch_space(id, (links, news), existing, self.own);
     }
 
-    fn add_space(&mut self, prefix: Option<&str>, path: Option<PathBuf>, of: Settings) -> u32 {
+    pub(super) fn add_space(
+        &mut self,
+        prefix: Option<&str>,
+        path: Option<PathBuf>,
+        of: Settings,
+    ) -> u32 {
         let id = self.next_space;
         self.next_space += 1;
         let space = Space::new(id, prefix.map(Arc::from), path, of);
@@ -146,7 +152,13 @@ impl NetworkMonitor {
         id
     }
 
-    fn watch_space(&mut self, id: u32, with: (Links, News), existing: &[Link], inode: u64) {
+    pub(super) fn watch_space(
+        &mut self,
+        id: u32,
+        with: (Links, News),
+        existing: &[Link],
+        inode: u64,
+    ) {
         let Some(at) = self.spaces.iter().position(|space| space.id == id) else {
             return;
         };
@@ -158,131 +170,6 @@ impl NetworkMonitor {
             self.update(at, link.clone(), true);
         }
         self.start_due();
-    }
-
-    /// Compares the namespaces that are wanted with those that are there.
-    pub(super) fn follow_namespaces(&mut self) {
-        let mut wanted: Vec<(String, PathBuf)> = Vec::new();
-        for (place, _) in self.elsewhere.clone() {
-            match namespace::resolve(&place) {
-                Ok(found) => wanted.extend(found),
-                Err(error) if self.ticks == 0 => self.warn(format!("{error}; waiting for it")),
-                Err(error) => tracing::debug!("{error}"),
-            }
-        }
-        let named = namespace::named().unwrap_or_default();
-        for at in 0..self.spaces.len() {
-            let space = &self.spaces[at];
-            let Some(prefix) = space.prefix.as_deref().filter(|_| !space.gone) else {
-                continue;
-            };
-            let there = wanted.iter().any(|(other, _)| other == prefix);
-            // Another may have been given the name meanwhile.
-            let same = |inode: &Option<u64>| inode.is_none_or(|inode| inode == space.inode);
-            let same = space.inode == 0 || named.get(prefix).is_none_or(same);
-            if !there || !same {
-                self.forget_space(at);
-            }
-        }
-        for (prefix, path) in wanted {
-            let followed = |space: &Space| space.prefix.as_deref() == Some(&*prefix) && !space.gone;
-            if !self.spaces.iter().any(followed) {
-                let settings = self.settings_in(&prefix);
-                let space = self.add_space(Some(&prefix), Some(path.clone()), settings);
-                self.open(Found { space, path });
-            }
-        }
-    }
-
-    /// What is wanted in this namespace.
-    fn settings_in(&self, prefix: &str) -> Settings {
-        let of = |all: &super::Elsewhere| {
-            let meant = all.iter().filter(|(place, _)| match place {
-                Where::Pattern(pattern) => pattern.matches(prefix),
-                place => place.to_string() == prefix,
-            });
-            meant.map(|(_, selector)| selector.clone()).collect()
-        };
-        let wanted = of(&self.elsewhere);
-        let excluded = of(&self.elsewhere_excluded);
-        Settings { selection: Selection { wanted, excluded }, ..self.settings.clone() }
-    }
-
-    fn open(&self, found: Found) {
-        let (launcher, sender) = (Arc::clone(&self.launcher), self.sender.clone());
-        tokio::spawn(async move {
-            let opened = launcher.open(&found.path).await;
-            sender.send(happening::Happening::Opened(found, opened))
-        });
-    }
-
-    /// Ends it when what was asked for cannot be had from the start.
-    pub(super) async fn opened(
-        &mut self,
-        found: Found,
-        opened: Result<Opened, LaunchError>,
-    ) -> Option<End> {
-        let at = self.spaces.iter().position(|space| space.id == found.space)?;
-        let name = self.spaces[at].prefix.clone().unwrap_or_default();
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                let message = format!("the namespace {name} cannot be watched: {error}");
-                if matches!(error, LaunchError::Denied(_)) && self.ticks == 0 {
-                    return Some(End::Alone(message));
-                }
-                self.spaces[at].gone = true;
-                self.warn(message);
-                return None;
-            }
-        };
-        if opened.inode == self.own && self.spaces.iter().any(|space| space.prefix.is_none()) {
-            // Under its own name it is watched already.
-            self.spaces.remove(at);
-            return None;
-        }
-        let (links, news) = Links::over(opened.links);
-        match links.list().await {
-            Ok(list) => {
-                if let Err(error) = self.check(at, &list) {
-                    return Some(End::Wrong(format!("in the namespace {name}: {error}")));
-                }
-                self.watch_space(found.space, (links, news), &list, opened.inode);
-            }
-            Err(error) => {
-                self.spaces[at].gone = true;
-                self.warn(format!("the namespace {name} cannot be watched: {error}"));
-            }
-        }
-        None
-    }
-
-    /// What was asked for in one namespace by name has to be there from the start, unless it is
-    /// to be waited for.
-    fn check(&self, at: usize, list: &[Link]) -> Result<(), SelectError> {
-        let space = &self.spaces[at];
-        let is_one = |(place, _): &&(Where, Selector)| {
-            !matches!(place, Where::Pattern(_))
-                && space.prefix.as_deref() == Some(&*place.to_string())
-        };
-        if self.ticks > 0 || self.settings.wait {
-            return Ok(());
-        }
-        let named = self.elsewhere.iter().filter(is_one).map(|(_, selector)| selector);
-        let wanted: Vec<Selector> = named.filter(|selector| selector.is_name()).cloned().collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        Selection { wanted, excluded: Vec::new() }.check(list)
-    }
-
-    fn forget_space(&mut self, at: usize) {
-        let existing: Vec<IfIndex> = self.spaces[at].list.missing(&[]);
-        self.spaces[at].gone = true;
-        self.spaces[at].close();
-        for ifindex in existing {
-            self.gone(at, ifindex, "the namespace is gone");
-        }
     }
 
     pub(super) async fn hear_news(&mut self, space: u32, news: LinkNews) {
@@ -346,7 +233,7 @@ impl NetworkMonitor {
         }
     }
 
-    fn gone(&mut self, at: usize, ifindex: IfIndex, why: &str) {
+    pub(super) fn gone(&mut self, at: usize, ifindex: IfIndex, why: &str) {
         let space = &mut self.spaces[at];
         let Some(place) = space.list.remove(ifindex) else {
             return;
@@ -358,7 +245,7 @@ impl NetworkMonitor {
         }
         let (peer, pid) = (post.peer.take(), post.pid.take());
         let name = space.name_of(&space.list.items()[place]);
-        self.leaving.extend(pid);
+        self.is_to_leave(pid);
         if let Some(peer) = peer {
             self.shut_down(peer, why);
         }

@@ -1,23 +1,37 @@
 //! Interface monitors that somebody starts by hand, or as a service.
 
-use std::{collections::BTreeMap, fs, fs::File};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, Permissions},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+};
 
 use anyhow::{Context, Result, ensure};
 use netmon_tests::{
-    agent::{Agent, Finished},
+    agent::{Agent, AgentCommand, Finished},
     frame,
     netns::Namespace,
+    privileges::Privileges,
     process, report,
     scratch::Scratch,
     wait,
     workers::Worker,
 };
-use nix::sys::signal::Signal;
+use nix::sys::{
+    signal::Signal,
+    socket::{self, Backlog},
+    stat::Mode,
+};
+use nix::unistd::mkfifo;
 
-use super::{Runtime, agrees};
+use super::{Runtime, agrees, launcher};
 use crate::{
     Test,
-    common::{interrupt, is_bare, json, netmon, pair, veth},
+    common::{NETMON, interrupt, is_bare, json, netmon, pair, veth},
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -30,8 +44,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("sigterm_ends_it_and_its_child", || ended_by(Signal::SIGTERM)),
     ("killed_it_leaves_no_child", || ended_by(Signal::SIGKILL)),
     ("it_ends_while_it_waits", it_ends_while_it_waits),
+    ("why_it_waits_is_told", why_it_waits_is_told),
     ("an_unknown_interface_is_wrong_use", an_unknown_interface_is_wrong_use),
     ("printed_reports_share_a_file", printed_reports_share_a_file),
+    ("a_lock_is_a_regular_file", a_lock_is_a_regular_file),
     ("no_report_is_printed_without_the_lock", no_report_is_printed_without_the_lock),
 ];
 
@@ -143,7 +159,10 @@ fn it_comes_back_to_the_next_network_monitor() -> Result<()> {
     waits(&by_hand)?;
     let agent = runtime.json(&namespace, &["nt0"])?;
     serves(&runtime, "nt0", &by_hand)?;
-    runtime.end(agent)?;
+    let its_launcher = launcher(&agent)?;
+    interrupt(agent)?;
+    // Its child ends when it has been told so, and is nobody else's to wait for.
+    runtime.has_ended(its_launcher)?;
     is_bare(&namespace, "nt0")?;
     // As good as the one before that is killed.
     let agent = runtime.json(&namespace, &["nt0"])?;
@@ -190,6 +209,29 @@ fn it_ends_while_it_waits() -> Result<()> {
     runtime.is_empty()
 }
 
+fn why_it_waits_is_told() -> Result<()> {
+    let (namespace, scratch) = (veth()?, Scratch::new()?);
+    let program = scratch.copy_program(Path::new(NETMON))?;
+    let socket = scratch.path().join("netmon.sock");
+    let listener = UnixListener::bind(&socket)?;
+    let path = socket.display().to_string();
+    let arguments = ["interface-monitor", "nt0", "--socket", &path];
+    let start = |privileges| {
+        let command = AgentCommand::new(&namespace, &program).args(arguments);
+        command.privileges(privileges).start()
+    };
+    fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
+    let denied = start(Privileges::Nobody)?;
+    denied.says(&["not permitted to talk with the network monitor at ", &path, "; waiting"])?;
+    stop(denied, Signal::SIGTERM)?;
+    // As many wait as may: one more than this says.
+    socket::listen(&listener, Backlog::new(0)?)?;
+    let _waiting = UnixStream::connect(&socket)?;
+    let busy = start(Privileges::Full)?;
+    busy.says(&["takes no connections now; waiting"])?;
+    stop(busy, Signal::SIGTERM).map(drop)
+}
+
 fn an_unknown_interface_is_wrong_use() -> Result<()> {
     let (namespace, runtime) = (veth()?, Runtime::new()?);
     for wrong in ["nt1", "nt*", "a/b/nt0", ""] {
@@ -224,6 +266,24 @@ fn printed_reports_share_a_file() -> Result<()> {
     }
     assert_eq!(counts, links.map(|link| (link, REPORTS)).into());
     is_bare(&namespace, "nt0")
+}
+
+fn a_lock_is_a_regular_file() -> Result<()> {
+    let (namespace, scratch) = (veth()?, Scratch::new()?);
+    let (link, fifo) = (scratch.path().join("link"), scratch.path().join("fifo"));
+    symlink(scratch.path().join("elsewhere"), &link)?;
+    mkfifo(&fifo, Mode::S_IRWXU)?;
+    // Somebody at the other end of it, for whom nobody is to wait either.
+    let _reader = File::options().read(true).write(true).open(&fifo)?;
+    for (lock, why) in [(&link, "it is a symbolic link"), (&fifo, "it is no regular file")] {
+        let lock = lock.display().to_string();
+        let arguments = ["interface-monitor", "nt0", "--print", "--lock", &lock];
+        let finished = netmon(&namespace, &arguments).finish()?;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{finished:?}");
+        assert!(finished.stderr.contains(why) && finished.stderr.contains(&lock), "{finished:?}");
+    }
+    assert!(!scratch.path().join("elsewhere").exists());
+    Ok(())
 }
 
 fn no_report_is_printed_without_the_lock() -> Result<()> {

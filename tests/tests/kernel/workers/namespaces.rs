@@ -1,9 +1,18 @@
 //! Interfaces of other network namespaces, which always get a process of their own.
 
-use std::{os::unix::fs::symlink, process};
+use std::{fs, os::unix::fs::symlink};
 
 use anyhow::{Result, ensure};
-use netmon_tests::{agent::Agent, frame, json::Tick, netns::Namespace, wait};
+use netmon_tests::{
+    agent::Agent,
+    frame,
+    json::{Interface, Tick},
+    netns::Namespace,
+    process,
+    scratch::Scratch,
+    wait,
+};
+use nix::errno::Errno;
 
 use super::{Runtime, agrees};
 use crate::{
@@ -22,6 +31,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("one_that_is_deleted_goes", one_that_is_deleted_goes),
     ("one_that_is_not_there_is_waited_for", one_that_is_not_there_is_waited_for),
     ("an_interface_moves_to_another", an_interface_moves_to_another),
+    ("a_path_that_leads_elsewhere_is_followed", a_path_that_leads_elsewhere_is_followed),
+    ("its_own_under_another_name", its_own_under_another_name),
+    ("too_many_open_files_are_no_end", too_many_open_files_are_no_end),
+    ("what_is_none_is_waited_for_and_said_once", what_is_none_is_waited_for_and_said_once),
     ("what_cannot_be_is_wrong_use", what_cannot_be_is_wrong_use),
 ];
 
@@ -31,7 +44,7 @@ fn path(namespace: &Namespace) -> String {
 
 /// Every namespace of these tests and of no others.
 fn ours(links: &str) -> String {
-    format!("nmt-{}-*/{links}", process::id())
+    format!("nmt-{}-*/{links}", std::process::id())
 }
 
 fn sorted(tick: &Tick) -> Vec<&str> {
@@ -191,7 +204,7 @@ fn one_that_is_deleted_goes() -> Result<()> {
 fn one_that_is_not_there_is_waited_for() -> Result<()> {
     let (namespace, runtime) = (veth()?, Runtime::new()?);
     // A directory of another test would be there when the network monitor's own has to be gone.
-    let names = netmon_tests::scratch::Scratch::new()?;
+    let names = Scratch::new()?;
     let place = names.path().join("later");
     let name = format!("{}/nt0", place.display());
     let there_is_none = ["there is no network namespace", &place.display().to_string()];
@@ -221,6 +234,72 @@ fn an_interface_moves_to_another() -> Result<()> {
     is_bare(&to, "nt0")
 }
 
+/// As when a container is started again, which nobody tells.
+fn a_path_that_leads_elsewhere_is_followed() -> Result<()> {
+    let (before, after, runtime) = (veth()?, veth()?, Runtime::new()?);
+    let names = Scratch::new()?;
+    let (place, next) = (names.path().join("place"), names.path().join("next"));
+    symlink(path(&before), &place)?;
+    let name = format!("{}/nt0", place.display());
+    let agent = runtime.json_on_host(&[&name])?;
+    is_counted(&agent, &name, &before)?;
+    let pid = runtime.pid_of(&name)?;
+    symlink(path(&after), &next)?;
+    fs::rename(&next, &place)?;
+    agent.says(&[&format!("{name}: gone")])?;
+    after.send_frames("nt0", &frame::plain(frame::BROADCAST, 100), 12)?;
+    agent.wait_for_tick("the totals of the other", |tick| {
+        let counts = |told: &Interface| told.source == "ebpf" && told.tx.packets == Some(12);
+        tick.interface(&name).is_ok_and(counts)
+    })?;
+    wait::until_true("the end of the first one's process", || Ok(!process::is_alive(pid)?))?;
+    runtime.end(agent)?;
+    is_bare(&before, "nt0")?;
+    is_bare(&after, "nt0")
+}
+
+fn its_own_under_another_name() -> Result<()> {
+    let (namespace, runtime) = (veth()?, Runtime::new()?);
+    let neighbour = json(&namespace, &["lo", "--source", "sysfs"])?;
+    let name = format!("/proc/{}/ns/net/nt0", neighbour.pid());
+    let agent = runtime.json(&namespace, &["peer", &name])?;
+    is_counted(&agent, &name, &namespace)?;
+    assert_eq!(agent.later_tick(1)?.names(), ["peer", name.as_str()]);
+    runtime.end(agent)?;
+    is_bare(&namespace, "nt0")
+}
+
+/// May so many files be open at once.
+fn limit_open_files(pid: u32, most: Option<u64>) -> Result<()> {
+    let pid = i32::try_from(pid)?;
+    let mut limits = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel reads and fills in these structures, which live as long.
+    unsafe {
+        let old = libc::prlimit64(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limits);
+        Errno::result(old)?;
+        limits.rlim_cur = most.unwrap_or(limits.rlim_max);
+        let new =
+            libc::prlimit64(pid, libc::RLIMIT_NOFILE, &raw const limits, std::ptr::null_mut());
+        Errno::result(new)?;
+    }
+    Ok(())
+}
+
+fn too_many_open_files_are_no_end() -> Result<()> {
+    let runtime = Runtime::new()?;
+    let agent = runtime.json_on_host(&[&ours("wnf*")])?;
+    agent.wait_for_tick("an empty tick", |tick| tick.interfaces.is_empty())?;
+    limit_open_files(agent.pid(), Some(3))?;
+    let namespace = Namespace::new()?;
+    namespace.add_veth_up("wnf0", "nt0")?;
+    agent.says(&["namespaces that come are not seen for now: Too many open files"])?;
+    limit_open_files(agent.pid(), None)?;
+    agent.says_counted(&format!("{}/wnf0", namespace.name()), "TCX in+out")?;
+    let finished = runtime.end(agent)?;
+    assert!(!finished.stderr.contains("has ended"), "{finished:?}");
+    Ok(())
+}
+
 fn what_cannot_be_is_wrong_use() -> Result<()> {
     let (namespace, runtime) = (veth()?, Runtime::new()?);
     for wrong in ["../nt0", "a/b/nt0", "b[/nt0", "container:xyz/nt0", "container:0123456789ab"] {
@@ -231,6 +310,30 @@ fn what_cannot_be_is_wrong_use() -> Result<()> {
     let finished = runtime.json_on_host(&[&format!("{}/nt9", namespace.name())])?.finish()?;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{finished:?}");
     assert!(finished.stderr.contains("did you mean 'nt0'?"), "{finished:?}");
+    // What is there and is no namespace, or one of another kind.
+    for wrong in ["/etc/passwd", "/etc/passwd/x", "/proc/self/ns/uts", "/dev/null"] {
+        let command = runtime.monitor(&namespace, &["nt0", &format!("{wrong}/nt0")]);
+        let finished = command.finish()?;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{finished:?}");
+        assert!(finished.stderr.contains("no network namespace"), "{finished:?}");
+        assert!(finished.stderr.contains(wrong), "{finished:?}");
+    }
     runtime.is_empty()?;
     is_bare(&namespace, "nt0")
+}
+
+/// It may become one.
+fn what_is_none_is_waited_for_and_said_once() -> Result<()> {
+    let (namespace, runtime, names) = (veth()?, Runtime::new()?, Scratch::new()?);
+    let place = names.write("later", "")?;
+    let name = format!("{}/nt0", place.display());
+    let agent = runtime.json_on_host(&[&name, "--wait", "lo", "--source", "sysfs"])?;
+    agent.says(&[&format!("{} is no network namespace", place.display())])?;
+    // It is looked at every two seconds.
+    agent.later_tick(50)?;
+    assert_eq!(agent.times_said(&["is no network namespace"])?, 1);
+    fs::remove_file(&place)?;
+    symlink(path(&namespace), &place)?;
+    agent.wait_for_tick("its interface", |tick| tick.interface(&name).is_ok())?;
+    runtime.end(agent).map(drop)
 }

@@ -1,17 +1,26 @@
 //! Those who connect and are no good: the network monitor goes on, and nobody else is harmed.
 
 use std::{
+    fs::Permissions,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::Shutdown,
     os::{
         fd::{AsFd, FromRawFd, OwnedFd},
         linux::fs::MetadataExt,
-        unix::net::UnixStream,
+        unix::{fs::PermissionsExt, net::UnixStream},
     },
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use netmon_tests::{agent::Agent, frame, netns::Namespace, process, wait};
+use netmon_tests::{
+    agent::{Agent, AgentCommand},
+    frame,
+    netns::Namespace,
+    privileges::{NOBODY, Privileges},
+    process,
+    scratch::Scratch,
+    wait,
+};
 use nix::sys::{
     signal::Signal,
     socket::{AddressFamily, SockaddrLike, UnixAddr, getpeername},
@@ -21,7 +30,7 @@ use std::os::fd::AsRawFd;
 use super::{Runtime, agrees, deaths::unharmed};
 use crate::{
     Test,
-    common::{is_bare, netmon, veth},
+    common::{NETMON, is_bare, netmon, veth},
     lifecycle::next_start,
 };
 
@@ -36,6 +45,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_message_of_a_wrong_shape_is_sent_away", a_wrong_shape_is_sent_away),
     ("one_by_hand_who_talks_garbage_is_replaced", one_by_hand_who_talks_garbage),
     ("a_worker_who_talks_garbage_is_started_anew", a_worker_who_talks_garbage),
+    ("another_user_is_refused", another_user_is_refused),
     ("the_words_of_a_dead_one_are_not_heeded", the_words_of_a_dead_one),
 ];
 
@@ -180,10 +190,33 @@ fn an_unknown_message_is_skipped() -> Result<()> {
     let watching = Watching::start()?;
     let mut stream = watching.runtime.connect()?;
     stream.write_all(b"{\"Weather\":{\"rain\":true}}\n{\"List\":{\"version\":1}}\n")?;
-    let mut answer = String::new();
-    BufReader::new(&stream).read_line(&mut answer)?;
-    assert!(answer.starts_with(r#"{"Workers":[{"interface":"nt0""#), "{answer}");
+    let mut lines = BufReader::new(&stream).lines();
+    for begins in [r#"{"Processes":{"monitor":"#, r#"{"Workers":[{"interface":"nt0""#] {
+        let answer = lines.next().context("no answer")??;
+        assert!(answer.starts_with(begins), "{answer}");
+    }
+    drop(lines);
     drop(stream);
+    watching.goes_on()
+}
+
+/// Whatever the mode of the socket: somebody may have opened it to all.
+fn another_user_is_refused() -> Result<()> {
+    let watching = Watching::start()?;
+    let (socket, scratch) = (watching.runtime.socket(), Scratch::new()?);
+    let directory = socket.parent().context("no directory")?;
+    for (path, mode) in [(directory, 0o755), (socket.as_path(), 0o666)] {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    let program = scratch.copy_program(std::path::Path::new(NETMON))?;
+    let arguments = ["workers", "--socket", &watching.runtime.socket_text()];
+    let command = AgentCommand::on_host(program).args(arguments);
+    let finished = command.privileges(Privileges::Nobody).finish()?;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{finished:?}");
+    assert!(finished.stderr.contains("the network monitor does not answer"), "{finished:?}");
+    watching
+        .agent
+        .says(&["a connection is not taken: ", &format!(" is user {NOBODY}'s, not ours")])?;
     watching.goes_on()
 }
 

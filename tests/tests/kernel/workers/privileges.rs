@@ -1,6 +1,11 @@
 //! Who keeps which privileges, and what there is without them.
 
-use std::{fs, os::unix::fs::chown, path::Path};
+use std::{
+    ffi::CString,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::chown},
+    path::Path,
+};
 
 use anyhow::{Context, Result, ensure};
 use netmon_tests::{
@@ -11,9 +16,11 @@ use netmon_tests::{
     process,
     scratch::Scratch,
     wait,
+    workers::Worker,
 };
+use nix::errno::Errno;
 
-use super::{Runtime, agrees};
+use super::{Runtime, agrees, launcher};
 use crate::{
     Test,
     common::{NETMON, interrupt, is_bare, veth},
@@ -22,10 +29,19 @@ use crate::{
 pub(crate) const TESTS: &[Test] = &[
     ("what_is_not_needed_is_given_up", || given_up(&[], &[Capability::NET_ADMIN])),
     ("without_recovery_all_is_given_up", || given_up(&["--no-recover"], &[])),
+    ("by_hand_keeps_what_its_children_need", by_hand_keeps_what_its_children_need),
+    (
+        "with_file_capabilities_killed_by_hand_leaves_no_child",
+        with_file_capabilities_killed_it_leaves_no_child,
+    ),
     ("root_without_capabilities_reads_sysfs", root_without_capabilities_reads_sysfs),
     ("nobody_reads_sysfs", nobody_reads_sysfs),
     ("other_namespaces_need_privileges", other_namespaces_need_privileges),
 ];
+
+/// What whoever attaches needs.
+const FOR_WORKERS: u64 =
+    Capability::NET_ADMIN.bit() | Capability::PERFMON.bit() | Capability::BPF.bit();
 
 /// What a process may do is this, and no thread of it may do more, be it by exec(2).
 fn may(pid: u32, expected: u64) -> Result<()> {
@@ -54,12 +70,73 @@ fn given_up(arguments: &[&str], kept: &[Capability]) -> Result<()> {
             kept & Capability::NET_ADMIN.bit() != 0
         );
     }
+    let launcher = launcher(&agent)?;
     may(agent.pid(), 0)?;
+    // No other namespace was asked for.
+    may(launcher, FOR_WORKERS)?;
+    let listing = runtime.listing()?;
+    let told = listing.launcher.context("no launcher is told")?;
+    assert_eq!((listing.monitor.pid, told.pid), (agent.pid(), launcher));
+    assert_eq!(listing.monitor.capabilities, Some(vec![]));
+    let names = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"].map(str::to_owned);
+    assert_eq!(told.capabilities, Some(names.to_vec()));
     namespace.send_frames("nt0", &frame::plain(frame::BROADCAST, 100), 30)?;
     let told = agrees(&agent, "nt0", &namespace, "nt0")?;
     assert_eq!((told.source.as_str(), told.tx.packets), ("ebpf", Some(30)));
     runtime.end(agent)?;
     is_bare(&namespace, "nt0")
+}
+
+fn by_hand_keeps_what_its_children_need() -> Result<()> {
+    let (namespace, runtime) = (veth()?, Runtime::new()?);
+    let by_hand = runtime.by_hand(&namespace, "nt0")?;
+    by_hand.says(&["waiting for a network monitor"])?;
+    may(by_hand.pid(), FOR_WORKERS)?;
+    let agent = runtime.json(&namespace, &["nt0", "-v"])?;
+    let is_its = |worker: &Worker| !worker.launched && worker.is_running();
+    let child = runtime.wait_for("nt0", "to be watched by hand", is_its)?;
+    let child = child.pid.context("it has no process")?;
+    agent.says(&[&format!("nt0/{child} -> [monitor] Monitoring (")])?;
+    may(child, Capability::NET_ADMIN.bit())?;
+    // Nor more with the threads that it has by now.
+    may(by_hand.pid(), FOR_WORKERS)?;
+    interrupt(by_hand)?;
+    runtime.end(agent)?;
+    is_bare(&namespace, "nt0")
+}
+
+/// The kernel forgets whose end is to end a process when that becomes a program whose file has
+/// capabilities.
+fn with_file_capabilities_killed_it_leaves_no_child() -> Result<()> {
+    let (namespace, nobody) = (veth()?, Nobody::new()?);
+    let program = nobody.home.path().join("program");
+    give_capabilities(&program, FOR_WORKERS)?;
+    let monitor = nobody.run(|program| AgentCommand::new(&namespace, program));
+    let monitor = monitor.args(["--workers", "nt0"]).start()?;
+    monitor.says_counted("nt0", "TCX in+out")?;
+    let arguments = ["interface-monitor", "nt0", "--socket", &nobody.socket];
+    let by_hand = AgentCommand::new(&namespace, &program).args(arguments);
+    let by_hand = by_hand.privileges(Privileges::Nobody).start()?;
+    monitor.says(&["nt0: watched by process ", "which was started by hand"])?;
+    let children = process::children(by_hand.pid())?;
+    let [child] = children[..] else { anyhow::bail!("not one child: {children:?}") };
+    by_hand.kill()?;
+    wait::until_true("its child's end", || Ok(!process::is_alive(child)?))?;
+    interrupt(monitor).map(drop)
+}
+
+/// As setcap(8) with `…=ep`: capabilities(7), "File capability extended attribute versioning".
+fn give_capabilities(program: &Path, capabilities: u64) -> Result<()> {
+    const REVISION_2: u32 = 0x0200_0000;
+    const EFFECTIVE: u32 = 1;
+    let [low, high] = [capabilities as u32, (capabilities >> 32) as u32];
+    let words = [REVISION_2 | EFFECTIVE, low, 0, high, 0];
+    let value: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let path = CString::new(program.as_os_str().as_bytes())?;
+    let name = c"security.capability".as_ptr();
+    // SAFETY: both names end with a zero, and of the value so many bytes are read as it has.
+    let set = unsafe { libc::setxattr(path.as_ptr(), name, value.as_ptr().cast(), value.len(), 0) };
+    Ok(Errno::result(set).map(drop)?)
 }
 
 /// The report is there, and what is missing is told once.

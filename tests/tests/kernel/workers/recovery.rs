@@ -1,7 +1,7 @@
 //! Links that go down under a worker: it tells, the network monitor decides, and it does.
 
 use anyhow::Result;
-use netmon_tests::{agent::Agent, frame, netns::Namespace, wait};
+use netmon_tests::{agent::Agent, frame, netns::Namespace, wait, workers::Worker};
 
 use super::{Runtime, agrees};
 use crate::{
@@ -10,7 +10,8 @@ use crate::{
 };
 
 pub(crate) const TESTS: &[Test] = &[
-    ("it_is_up_by_the_next_tick_but_one", it_is_up_by_the_next_tick_but_one),
+    ("it_is_set_up_again", it_is_set_up_again),
+    ("the_heir_of_a_name_is_anothers", the_heir_of_a_name_is_anothers),
     ("it_does_not_wait_for_a_tick", it_does_not_wait_for_a_tick),
     ("a_named_one_is_set_up_from_the_start", a_named_one_is_set_up_from_the_start),
     ("one_of_another_namespace_is_set_up", one_of_another_namespace_is_set_up),
@@ -28,26 +29,45 @@ fn is_set_up_again(agent: &Agent, name: &str, namespace: &Namespace) -> Result<(
     Ok(())
 }
 
-fn it_is_up_by_the_next_tick_but_one() -> Result<()> {
+/// How fast is the benchmark's matter.
+fn it_is_set_up_again() -> Result<()> {
     let (namespace, runtime) = (veth()?, Runtime::new()?);
-    // Ticks slow enough for a busy machine: what counts here is how many.
-    let socket = runtime.socket_text();
-    let arguments = ["run", "--workers", "--socket", &socket, "nt0", "--interval", "1s"];
-    let agent = netmon(&namespace, &arguments).args(["--format", "json"]).start()?;
+    let agent = runtime.json(&namespace, &["nt0"])?;
     agent.says_counted("nt0", "TCX in+out")?;
-    agent.fresh_tick()?;
-    let seen = agent.ticks()?.len();
     namespace.set_down("nt0")?;
-    // The tick that may be under way now, the next, and the next but one.
-    agent.later_tick(3)?;
-    let states: Vec<_> = agent.ticks()?[seen..]
-        .iter()
-        .map(|tick| Ok(tick.interface("nt0")?.admin_state.clone()))
-        .collect::<Result<_>>()?;
-    assert_eq!(states[2].as_deref(), Some("up"), "{states:?}");
     is_set_up_again(&agent, "nt0", &namespace)?;
     runtime.end(agent)?;
     is_bare(&namespace, "nt0")
+}
+
+/// A name that another interface gets: the process of the first stays with the first.
+fn the_heir_of_a_name_is_anothers() -> Result<()> {
+    let (namespace, runtime) = (veth()?, Runtime::new()?);
+    let agent = runtime.json(&namespace, &["nt0"])?;
+    let first = runtime.pid_of("nt0")?;
+    agent.says_counted("nt0", "TCX in+out")?;
+    namespace.rename("nt0", "old0")?;
+    runtime.wait_for("old0", "to keep its process", |worker| worker.pid == Some(first))?;
+    namespace.add_veth("nt0", "peer0")?;
+    // It was asked for by name, so it is brought up, by its own process.
+    let heir = runtime.wait_for("nt0", "to run", Worker::is_running)?;
+    assert_ne!(heir.pid, Some(first));
+    wait::until_true("nt0 to be set up", || namespace.is_up("nt0"))?;
+    for link in ["nt0", "old0"] {
+        wait::until_true(format!("{link} to be counted once"), || {
+            Ok(namespace.attached(link)?.programs().len() == 2)
+        })?;
+    }
+    namespace.set_down("nt0")?;
+    wait::until_true("nt0 to be set up again", || namespace.is_up("nt0"))?;
+    agent.later_tick(5)?;
+    for what in ["old0: administratively down", "old0: up but without carrier"] {
+        assert_eq!(agent.times_said(&[what])?, 0, "{what}: that was nt0");
+    }
+    assert_eq!(namespace.attached("nt0")?.programs().len(), 2, "by one process");
+    runtime.end(agent)?;
+    is_bare(&namespace, "nt0")?;
+    is_bare(&namespace, "old0")
 }
 
 fn it_does_not_wait_for_a_tick() -> Result<()> {

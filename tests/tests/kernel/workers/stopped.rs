@@ -1,7 +1,7 @@
 //! A process that is stopped: it lives, and does nothing.
 
 use anyhow::Result;
-use netmon_tests::{agent::Agent, frame, json::Tick, netns::Namespace, process};
+use netmon_tests::{agent::Agent, frame, json::Tick, netns::Namespace, process, wait};
 use nix::sys::signal::Signal;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Test,
-    common::{interrupt, is_bare, veth},
+    common::{is_bare, veth},
     lifecycle::next_start,
 };
 
@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("its_interface_is_stale_and_the_others_are_not", its_interface_is_stale),
     ("the_end_does_not_wait_for_it", the_end_does_not_wait_for_it),
     ("its_interface_may_go", its_interface_may_go),
+    ("it_does_not_hold_its_namespace", it_does_not_hold_its_namespace),
     ("a_stopped_launcher_is_no_matter_at_the_end", a_stopped_launcher),
 ];
 
@@ -92,19 +93,31 @@ fn its_interface_may_go() -> Result<()> {
     namespace.send_frames("nt0", &frame::plain(frame::BROADCAST, 100), 30)?;
     let told = agrees(&agent, "nt0", &namespace, "nt0")?;
     assert_eq!((told.source.as_str(), told.tx.packets), ("ebpf", Some(30)));
+    wait::until_true("the first one's end", || Ok(!process::is_alive(pid)?))?;
     runtime.end(agent)?;
     is_bare(&namespace, "nt0")
+}
+
+/// Whoever lives in a namespace holds it.
+fn it_does_not_hold_its_namespace() -> Result<()> {
+    let (goes, stays, runtime) = (Namespace::new()?, Namespace::new()?, Runtime::new()?);
+    goes.add_veth_to("wns0", &stays, "wns0")?;
+    let name = format!("{}/wns0", goes.name());
+    let agent = runtime.json_on_host(&[&name])?;
+    agent.says_counted(&name, "TCX in+out")?;
+    process::signal(runtime.pid_of(&name)?, Signal::SIGSTOP)?;
+    drop(goes);
+    agent.says(&[&format!("{name}: gone")])?;
+    wait::until_true("the end of the namespace", || Ok(stays.sysfs_links()? == ["lo"]))?;
+    runtime.end(agent).map(drop)
 }
 
 fn a_stopped_launcher() -> Result<()> {
     let (namespace, runtime) = (veth()?, Runtime::new()?);
     let agent = runtime.json(&namespace, &["nt0"])?;
     agent.says_counted("nt0", "TCX in+out")?;
-    let launcher = launcher(&agent)?;
-    process::signal(launcher, Signal::SIGSTOP)?;
-    interrupt(agent)?;
-    runtime.is_empty()?;
-    is_bare(&namespace, "nt0")?;
-    process::signal(launcher, Signal::SIGCONT)?;
-    runtime.has_ended(launcher)
+    process::signal(launcher(&agent)?, Signal::SIGSTOP)?;
+    // It goes on for that.
+    runtime.end(agent)?;
+    is_bare(&namespace, "nt0")
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use netmon::workers::launcher::{Exit, LaunchError, Launcher, Start};
+use netmon::workers::launcher::{Exit, LaunchError, Launcher, Reach, Start};
 use netmon_tests::{
     netns::Namespace,
     privileges::{Capability, held},
@@ -27,6 +27,7 @@ use crate::{
 pub(crate) const TESTS: &[Test] = &[
     ("ends_are_told", ends_are_told),
     ("the_launcher_has_what_it_needs_and_goes_on", it_goes_on),
+    ("where_only_its_own_namespace_is_asked_for_it_keeps_less", here_it_keeps_less),
     ("at_its_end_all_end", at_its_end_all_end),
     ("a_killed_monitor_leaves_nothing", a_killed_monitor_leaves_nothing),
     ("dropped_it_ends_all", dropped_it_ends_all),
@@ -74,10 +75,22 @@ fn it_goes_on() -> Result<()> {
     })
 }
 
+fn here_it_keeps_less() -> Result<()> {
+    let idle = Idle::new()?;
+    runtime()?.block_on(async {
+        let (launcher, _exits) = Launcher::start_program(Path::new(NETMON), Reach::Here)?;
+        let pid = in_time(launcher.spawn(idle.start(None))).await??;
+        assert_eq!(held(&proc(launcher.process()))?, [0, HANDED_ON, HANDED_ON, 0]);
+        assert_eq!(held(&proc(pid))?, [HANDED_ON; 4], "it hands on as much as ever");
+        in_time(launcher.end()).await??;
+        Ok(())
+    })
+}
+
 fn at_its_end_all_end() -> Result<()> {
     let idle = Idle::new()?;
     runtime()?.block_on(async {
-        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON))?;
+        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON), Reach::Everywhere)?;
         let mut started = BTreeSet::new();
         for _ in 0..2 {
             started.insert(in_time(launcher.spawn(idle.start(None))).await??);
@@ -101,7 +114,7 @@ fn a_killed_monitor_leaves_nothing() -> Result<()> {
     let idle = Idle::new()?;
     let runtime = runtime()?;
     let (process, started) = runtime.block_on(async {
-        let (launcher, _) = Launcher::start_program(Path::new(NETMON))?;
+        let (launcher, _) = Launcher::start_program(Path::new(NETMON), Reach::Everywhere)?;
         let mut started = Vec::new();
         for _ in 0..2 {
             started.push(in_time(launcher.spawn(idle.start(None))).await??);
@@ -119,7 +132,7 @@ fn a_killed_monitor_leaves_nothing() -> Result<()> {
 fn dropped_it_ends_all() -> Result<()> {
     let idle = Idle::new()?;
     runtime()?.block_on(async {
-        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON))?;
+        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON), Reach::Everywhere)?;
         let started = in_time(launcher.spawn(idle.start(None))).await??;
         let process = launcher.process();
         drop(launcher);
@@ -153,7 +166,7 @@ fn is_left_undone() -> Result<bool> {
     let written = || Ok::<_, anyhow::Error>(fs::read_dir(scratch.path())?.count());
     let runtime = runtime()?;
     let process = runtime.block_on(async {
-        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON))?;
+        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON), Reach::Everywhere)?;
         let start = Start { namespace: None, arguments: man };
         let pid = in_time(launcher.spawn(start.clone())).await??;
         let told = in_time(exits.next()).await?;
@@ -178,7 +191,7 @@ fn is_left_undone() -> Result<bool> {
 fn a_killed_launcher_is_noticed() -> Result<()> {
     let idle = Idle::new()?;
     runtime()?.block_on(async {
-        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON))?;
+        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON), Reach::Everywhere)?;
         let _orphan = Orphan(in_time(launcher.spawn(idle.start(None))).await??);
         signal(launcher.process(), Signal::SIGSTOP)?;
         let mut asked = Box::pin(launcher.spawn(idle.start(None)));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
-use netmon::workers::launcher::{Exits, Launcher, Start};
+use netmon::workers::launcher::{Exits, Launcher, Reach, Start};
 use netmon_tests::{netns::Namespace, privileges::Capability, process, scratch::Scratch};
 use nix::{
     sys::{
@@ -32,7 +32,7 @@ const HANDED_ON: u64 =
 /// Runs `work` with a launcher, which has ended well after it.
 fn launching<T>(work: impl AsyncFnOnce(&Launcher, &mut Exits) -> Result<T>) -> Result<T> {
     runtime()?.block_on(async {
-        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON))?;
+        let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON), Reach::Everywhere)?;
         let result = work(&launcher, &mut exits).await;
         in_time(launcher.end()).await??;
         result

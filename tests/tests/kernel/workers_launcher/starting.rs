@@ -113,8 +113,12 @@ fn what_cannot_be_is_refused() -> Result<()> {
         ];
         for path in nowhere {
             let refused = in_time(launcher.open(path)).await?.map(drop);
-            let text = format!("there is no network namespace {}", path.display());
-            assert_eq!(refused, Err(LaunchError::NoNamespace(text.clone())));
+            let shown = path.display();
+            let text = match path.exists() {
+                true => format!("{shown} is no network namespace"),
+                false => format!("there is no network namespace {shown}"),
+            };
+            assert_eq!(refused, Err(LaunchError::NoNamespace(text)));
             let start = idle.start(Some((path.to_owned(), 1)));
             let refused = in_time(launcher.spawn(start)).await?;
             ensure!(matches!(refused, Err(LaunchError::NoNamespace(_))), "{path:?}: {refused:?}");
