@@ -3,13 +3,17 @@
 use std::{
     ffi::OsStr,
     fs, io,
-    os::unix::ffi::OsStrExt,
+    os::{
+        fd::{AsFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -44,6 +48,23 @@ pub fn until_stopped(pid: u32) -> Result<()> {
         let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
         Ok(matches!(state, Some('T' | 't' | 'Z' | 'X')))
     })
+}
+
+/// Waits for the end of a process and not a moment longer: what it leaves behind may go soon.
+///
+/// # Errors
+/// When it does not end.
+pub fn until_its_end(pid: u32) -> Result<()> {
+    let number = libc::pid_t::try_from(pid)?;
+    // SAFETY: pidfd_open(2) takes numbers; what it gives is ours.
+    let process = unsafe {
+        let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, number, 0))?;
+        OwnedFd::from_raw_fd(i32::try_from(fd)?)
+    };
+    let mut ready = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    let ended = poll(&mut ready, PollTimeout::try_from(wait::PATIENCE)?)?;
+    ensure!(ended == 1, "process {pid} does not end");
+    Ok(())
 }
 
 /// Whether there is such a process that has not ended: a zombie has.

@@ -22,7 +22,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("ctrl_c_without_recovery_detaches_clsact", without_recovery_clsact_is_detached),
     ("count_ends_it", count_ends_it),
     ("ctrl_c_while_it_starts", ctrl_c_while_it_starts),
-    ("ctrl_c_with_starts_in_flight", ctrl_c_with_starts_in_flight),
     ("a_closed_stdout_ends_it", a_closed_stdout_ends_it),
 ];
 
@@ -132,18 +131,6 @@ fn ctrl_c_while_it_starts() -> Result<()> {
         runtime.end(agent)?;
     }
     namespace.sysfs_links()?.iter().try_for_each(|link| is_bare(&namespace, link))
-}
-
-/// What was asked of the launcher is done or not, and nobody is left of it.
-fn ctrl_c_with_starts_in_flight() -> Result<()> {
-    let (namespace, runtime) = (veth()?, Runtime::new()?);
-    let agent = runtime.json(&namespace, &["nt0", "peer", "lo"])?;
-    let launcher = wait::until("the launcher", || Ok(launcher(&agent).ok()))?;
-    process::signal(launcher, Signal::SIGSTOP)?;
-    // By then all were asked for.
-    agent.wait_for_tick("the first tick", |_| true)?;
-    runtime.end(agent)?;
-    is_bare(&namespace, "nt0")
 }
 
 fn a_closed_stdout_ends_it() -> Result<()> {

@@ -146,8 +146,8 @@ impl Runtime {
 
     /// Waits for a network monitor's end, at which nothing of it is left, unless it has said so:
     /// on a machine so busy that the kernel does not get done what ending takes.
-    fn end_of(&self, mut agent: Agent, launcher: u32) -> Result<Finished> {
-        wait::until_true("the network monitor's end", || Ok(!agent.is_running()?))?;
+    fn end_of(&self, agent: Agent, launcher: u32) -> Result<Finished> {
+        process::until_its_end(agent.pid())?;
         // Before its outputs are read to their end, which those that are left would hold open.
         let left = (process::is_alive(launcher)?, self.processes()?);
         let finished = agent.finish()?;
