@@ -84,7 +84,6 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("workers::socket", workers::socket::TESTS),
     ("workers::privileges", workers::privileges::TESTS),
     ("workers::end", workers::end::TESTS),
-    ("workers::many", workers::many::TESTS),
     ("drops", drops::TESTS),
     ("processes", processes::TESTS),
     ("processes::ways", processes::ways::TESTS),
@@ -97,6 +96,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("top::privileges", top::privileges::TESTS),
     ("top::off", top::off::TESTS),
     ("top::live", top::live::TESTS),
+    ("workers::many", workers::many::TESTS),
     ("load", load::floods::TESTS),
     ("load", load::streams::TESTS),
     ("load", load::changes::TESTS),
@@ -106,9 +106,9 @@ const SUBJECTS: &[(&str, &[Test])] = &[
 /// that is said. Where a kernel must do the same in another way, the test asks for that instead.
 const NEEDS: &[(&str, Feature)] = &[("tcx", TCX)];
 
-/// These take all CPUs, and with them the queues of packets that have arrived (a thousand for each
-/// CPU, whichever namespace they are for): one at a time, and none of the others meanwhile.
-const ALONE: &str = "load";
+/// These take all CPUs, and those of load also the queues of packets that have arrived (a thousand
+/// for each CPU, whichever namespace they are for): one at a time, and none of the others meanwhile.
+const ALONE: [&str; 2] = ["load", "workers::many"];
 static RUNNING: RwLock<()> = RwLock::new(());
 
 /// They mostly wait for netmon's ticks, so more of them can run than there are CPUs.
@@ -141,7 +141,7 @@ fn main() -> ExitCode {
 fn trial(subject: &str, (name, test): Test, is_ci: bool) -> Trial {
     const NEEDS_ROOT: Skip = Skip("needs root");
     let is_root = netmon_tests::privileges::is_root();
-    let is_alone = subject == ALONE;
+    let is_alone = ALONE.contains(&subject);
     let trial = Trial::ignorable_test(format!("{subject}::{name}"), move || {
         if let Some(Feature { name, since: (major, minor) }) = lacking(name) {
             let reason = format!("not on this kernel: needs {name} (Linux {major}.{minor})");
