@@ -1,6 +1,7 @@
 //! The parsers of outside input that are private otherwise, for the fuzz targets (tests/src/fuzz).
 //! No interface for others: it changes with what it reaches.
 
+use std::collections::HashMap;
 use std::io;
 
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
@@ -10,8 +11,9 @@ use crate::cli::prompt;
 use crate::model::link::{IfIndex, Link, OperState};
 use crate::model::select::Selector;
 use crate::model::snapshot::DeviceStats;
+use crate::sources::netlink::queues::Queue;
 use crate::sources::netlink::xdp_features::{self, Devices};
-use crate::sources::netlink::{links, stats};
+use crate::sources::netlink::{links, queues, stats};
 use crate::sources::sysfs;
 
 /// The names that these answers to the prompt give, where every name that can be is taken.
@@ -47,18 +49,38 @@ pub fn xdp_features(datagram: &[u8]) -> io::Result<(Option<u16>, Devices)> {
 #[must_use]
 pub fn links(datagram: &[u8]) -> Vec<Link> {
     let mut found = Vec::new();
+    each_message(datagram, |message| {
+        if let RouteNetlinkMessage::NewLink(link) = message {
+            found.extend(links::describe(link).map(|(link, _)| link));
+        }
+    });
+    found
+}
+
+/// The queueing disciplines that a datagram of rtnetlink describes.
+#[must_use]
+pub fn queues(datagram: &[u8]) -> HashMap<IfIndex, Queue> {
+    let mut found = HashMap::new();
+    each_message(datagram, |message| {
+        if let RouteNetlinkMessage::NewQueueDiscipline(queue) = message {
+            queues::take(&queue, &mut found);
+        }
+    });
+    found
+}
+
+fn each_message(datagram: &[u8], mut take: impl FnMut(RouteNetlinkMessage)) {
     let mut rest = datagram;
     while let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) {
         let length = (message.header.length as usize).next_multiple_of(4);
-        if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = message.payload {
-            found.extend(links::describe(link).map(|(link, _)| link));
+        if let NetlinkPayload::InnerMessage(message) = message.payload {
+            take(message);
         }
         match rest.get(length..) {
             Some(further) if length > 0 => rest = further,
             _ => break,
         }
     }
-    found
 }
 
 /// The number in a file of sysfs with this content.

@@ -127,7 +127,26 @@ pub fn explain(known: &Known) -> (Vec<Part>, Difference) {
     if drift.packets < 0 && known.wire.packets > known.report.packets {
         return cut(known, parts, drift);
     }
-    (parts, drift)
+    tagged(known, parts, drift)
+}
+
+/// The device has counted VLAN tags that the report, as the stack, is without.
+fn tagged(known: &Known, mut parts: Vec<Part>, drift: Difference) -> (Vec<Part>, Difference) {
+    let Known { skb, wire, report, kernel, .. } = *known;
+    let tags = wire.bytes.saturating_sub(skb.bytes);
+    if tags == 0 || (wire.packets, report.packets) != (skb.packets, skb.packets) {
+        return (parts, drift);
+    }
+    let with_tags = Traffic { bytes: report.bytes + tags, ..report };
+    let left = Difference::of(with_tags, kernel);
+    // Ticks tell of drifts without tags.
+    let whole = Known { report: with_tags, lasting: None, ..*known };
+    let Some(rule) = cause(&whole, left) else { return (parts, drift) };
+    parts.push(Part { rule: Reason::VlanTags, amount: Difference::of(report, with_tags) });
+    if !left.is_zero() {
+        parts.push(Part { rule, amount: left });
+    }
+    (parts, Difference::default())
 }
 
 /// The device has counted more packets than it was handed, and super-packets were among these.
@@ -300,6 +319,24 @@ mod tests {
         for (name, known, expected) in cases {
             assert_eq!(explain(&known), (expected, Difference::default()), "{name}");
         }
+    }
+
+    #[test]
+    fn tags_that_only_the_device_has_counted() {
+        let tagged = |missing: u64| Known {
+            wire: traffic(1_000, 104_000),
+            kernel: traffic(1_000 - missing, 104_000 - missing * 104),
+            in_flight: 2,
+            ..plain()
+        };
+        let tags = part(Reason::VlanTags, 0, -4_000);
+        assert_eq!(explain(&tagged(0)), (vec![tags.clone()], Difference::default()));
+        let both = vec![tags, part(Reason::InFlight, 2, 208)];
+        assert_eq!(explain(&tagged(2)), (both, Difference::default()));
+        let drift = Difference { packets: 3, bytes: 3 * 104 - 4_000 };
+        assert_eq!(explain(&tagged(3)), (vec![], drift), "more than can be in flight");
+        let other = Known { kernel: traffic(1_000, 103_999), in_flight: 0, ..tagged(0) };
+        assert_eq!(explain(&other).1, Difference { packets: 0, bytes: -3_999 });
     }
 
     #[test]

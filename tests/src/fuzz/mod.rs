@@ -23,6 +23,7 @@ mod names;
 mod process;
 mod prompt;
 mod protocol;
+mod queues;
 mod result;
 pub mod segments;
 mod statistics;
@@ -44,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("passwd", process::passwd),
     ("prompt", prompt::target),
     ("protocol", protocol::target),
+    ("queues", queues::target),
     ("result", result::target),
     ("segments", segments::target),
     ("stat", process::stat),

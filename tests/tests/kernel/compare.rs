@@ -28,6 +28,7 @@ use crate::{
 pub(crate) const TESTS: &[Test] = &[
     ("what_both_count_is_the_same", what_both_count_is_the_same),
     ("a_header_that_the_device_leaves_out", a_header_that_the_device_leaves_out),
+    ("tags_that_the_stack_takes_out_are_explained", tags_are_explained),
     ("what_the_device_drops_is_explained", what_the_device_drops_is_explained),
     ("what_anothers_xdp_drops_is_explained", what_anothers_xdp_drops_is_explained),
     ("what_goes_around_the_hooks_is_unexplained", what_goes_around_the_hooks_is_unexplained),
@@ -43,7 +44,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// A comparison at ten ticks a second that does not end by itself, up to where traffic counts.
-fn comparing(namespace: &Namespace, arguments: &[&str]) -> Result<Agent> {
+pub(crate) fn comparing(namespace: &Namespace, arguments: &[&str]) -> Result<Agent> {
     comparing_for(namespace, "1h", arguments)
 }
 
@@ -55,7 +56,7 @@ fn comparing_for(namespace: &Namespace, time: &str, arguments: &[&str]) -> Resul
 }
 
 /// Ends it when ticks have told of all that has passed up to now.
-fn ended(agent: Agent) -> Result<Finished> {
+pub(crate) fn ended(agent: Agent) -> Result<Finished> {
     wait_for_ticks(&agent)?;
     agent.signal(Signal::SIGINT)?;
     agent.finish()
@@ -69,7 +70,7 @@ fn wait_for_ticks(agent: &Agent) -> Result<()> {
     wait::until_true("two more ticks", || Ok(agent.times_said(&parts)? >= enough))
 }
 
-fn result(finished: &Finished) -> Result<Value> {
+pub(crate) fn result(finished: &Finished) -> Result<Value> {
     serde_json::from_str(&finished.stdout).with_context(|| format!("{finished:?}"))
 }
 
@@ -78,7 +79,7 @@ fn direction(finished: &Finished, direction: &str) -> Result<Value> {
     Ok(result(finished)?["interfaces"][0][direction].clone())
 }
 
-fn pair(packets: i64, bytes: i64) -> Value {
+pub(crate) fn pair(packets: i64, bytes: i64) -> Value {
     serde_json::json!({ "packets": packets, "bytes": bytes })
 }
 
@@ -135,6 +136,18 @@ fn a_header_that_the_device_leaves_out() -> Result<()> {
     let rx = direction(&finished, "rx")?;
     assert_eq!((&rx["skb"], &rx["kernel"]), (&pair(50, 5_000), &pair(50, 4_300)));
     assert_eq!(rx["reasons"], part("no_ethernet_header", 0, 700));
+    Ok(())
+}
+
+fn tags_are_explained() -> Result<()> {
+    let namespace = veth()?;
+    let agent = comparing(&namespace, &["nt0"])?;
+    namespace.send_frames("peer", &frame::tagged(BROADCAST, 5, 200), 50)?;
+    let finished = ended(agent)?;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let rx = direction(&finished, "rx")?;
+    assert_eq!((&rx["wire"], &rx["kernel"]), (&pair(50, 10_000), &pair(50, 10_000)));
+    assert_eq!(rx["reasons"], part("vlan_tags", 0, -200));
     Ok(())
 }
 

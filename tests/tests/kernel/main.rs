@@ -100,6 +100,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("load", load::floods::TESTS),
     ("load", load::streams::TESTS),
     ("load", load::changes::TESTS),
+    ("load", load::compared::TESTS),
 ];
 
 /// What tests need that older kernels lack, by a part of their names: there they are not run, and

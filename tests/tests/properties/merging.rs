@@ -84,10 +84,12 @@ impl Trial {
         let tick = Tick {
             number: self.ticks,
             at: self.at,
-            time: SystemTime::UNIX_EPOCH,
+            // The wall clock jumps to and fro; nothing goes by it.
+            time: SystemTime::UNIX_EPOCH + Duration::from_secs(self.ticks * 7_919 % 1_000),
             reading: Duration::ZERO,
         };
         self.view.update(tick, [&facts]);
+        assert_eq!(self.view.time, tick.time);
         let [view] = self.view.interfaces.as_slice() else { panic!("{:?}", self.view) };
         assert_eq!((&view.name, view.key), (&facts.name, 7));
         assert_eq!(self.view.elapsed, (self.ticks > 1).then_some(after));

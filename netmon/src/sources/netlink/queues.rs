@@ -55,7 +55,8 @@ pub async fn queues(handle: &Handle) -> Result<HashMap<IfIndex, Queue>, rtnetlin
     Ok(queues)
 }
 
-fn take(message: &TcMessage, queues: &mut HashMap<IfIndex, Queue>) {
+/// What one message of a dump tells.
+pub(crate) fn take(message: &TcMessage, queues: &mut HashMap<IfIndex, Queue>) {
     let Ok(ifindex) = u32::try_from(message.header.index) else {
         return;
     };

@@ -29,9 +29,9 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// How long the kernel may take to end what was killed.
 const DYING: Duration = Duration::from_secs(5);
 
-/// What the launcher keeps beside what it hands on, where other namespaces were asked for: to enter namespaces, and to look at those of
-/// processes that have more capabilities than these (`/proc/PID/ns/net`: ptrace(2),
-/// PTRACE_MODE_READ_FSCREDS), which are all those of containers.
+/// What the launcher keeps beside what it hands on, where other namespaces were asked for: to enter
+/// namespaces, and to look at those of processes that have more capabilities than these
+/// (`/proc/PID/ns/net`: ptrace(2), PTRACE_MODE_READ_FSCREDS), which are all those of containers.
 const KEPT: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
 
 /// Serves the monitor, whose socket is standard input, until that is closed. What it keeps is

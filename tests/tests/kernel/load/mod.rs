@@ -28,6 +28,7 @@ use netmon_tests::{
 use crate::common::{json, observed};
 
 pub(crate) mod changes;
+pub(crate) mod compared;
 pub(crate) mod floods;
 pub(crate) mod streams;
 
