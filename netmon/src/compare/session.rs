@@ -159,7 +159,7 @@ async fn follow(
         tokio::select! {
             tick = ebpf.tick() => {
                 let tick = tick?;
-                tracing::debug!("tick {} of the eBPF mode", tick.tick);
+                tracing::debug!("tick {} of the eBPF mode, of {} ms", tick.tick, tick.time_ms);
                 window.add(tick);
             }
             tick = sysfs.tick() => drop(tick?),

@@ -8,6 +8,8 @@ use crate::model::snapshot::Source;
 /// A line of the JSON report. Fields that are not listed are passed over.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Tick {
+    /// Wall clock before the counters were read, in ms since 1970.
+    pub time_ms: u64,
     /// Number of the tick, from 1.
     pub tick: u64,
     /// Seconds since the tick before.

@@ -268,7 +268,7 @@ mod tests {
     }
 
     fn tick(number: u64, interfaces: Vec<Interface>) -> Tick {
-        Tick { tick: number, elapsed_s: Some(1.0), read_us: 50.0, interfaces }
+        Tick { time_ms: 0, tick: number, elapsed_s: Some(1.0), read_us: 50.0, interfaces }
     }
 
     fn compared(first: Interface, last: Interface, around: Surroundings) -> Compared {
@@ -327,7 +327,7 @@ mod tests {
         let mut ticks = numbers.iter().zip(1..).map(|(&(ours, kernel), number)| {
             let way = tick::Direction { packets_per_s: Some(rate), ..direction(ours, kernel) };
             let interfaces = vec![interface(2, way, way)];
-            Tick { tick: number, elapsed_s: Some(1.0), read_us: 100.0, interfaces }
+            Tick { time_ms: 0, tick: number, elapsed_s: Some(1.0), read_us: 100.0, interfaces }
         });
         let mut window = Window::new(ticks.next().unwrap());
         ticks.for_each(|tick| window.add(tick));

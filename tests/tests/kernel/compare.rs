@@ -1,6 +1,8 @@
 //! `netmon compare`: the numbers of both modes for traffic that is known, the rule that explains
 //! each difference, and what it does when it cannot.
 
+use std::time::SystemTime;
+
 use anyhow::{Context, Result, ensure};
 use netmon_tests::{
     agent::{Agent, Finished},
@@ -62,12 +64,16 @@ pub(crate) fn ended(agent: Agent) -> Result<Finished> {
     agent.finish()
 }
 
-/// Until a tick has been taken that began after this.
+/// Until two ticks have been taken that began after this: older ones may still be on their way, and
+/// the first may not have heard yet that an interface is gone.
 fn wait_for_ticks(agent: &Agent) -> Result<()> {
-    let parts = ["tick ", " of the eBPF mode"];
-    // The next one may have read its counters already.
-    let enough = agent.times_said(&parts)? + 2;
-    wait::until_true("two more ticks", || Ok(agent.times_said(&parts)? >= enough))
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
+    let is_later = |line: &str| {
+        let (_, time) = line.split_once(" of the eBPF mode, of ")?;
+        Some(time.strip_suffix(" ms")?.parse::<u128>().ok()? > now)
+    };
+    let later = |line: &str| is_later(line) == Some(true);
+    wait::until_true("two later ticks", || Ok(agent.stderr()?.count_of(later) >= 2))
 }
 
 pub(crate) fn result(finished: &Finished) -> Result<Value> {
