@@ -31,6 +31,8 @@ pub(super) struct Collector {
     wanted: Vec<IfIndex>,
     places: Vec<(IfIndex, usize)>,
     changes: u64,
+    /// Those that are not reported at every tick.
+    slower: Vec<usize>,
 }
 
 impl Collector {
@@ -38,22 +40,40 @@ impl Collector {
     pub(super) fn collect(&mut self, counting: &mut Counting, list: &mut Watchlist<Live>) -> Tick {
         self.ticks += 1;
         let (number, at, time) = (self.ticks, Instant::now(), SystemTime::now());
+        if self.changes != list.changes() {
+            self.changes = list.changes();
+            self.learn(list);
+        }
         self.read_kernel(counting, list);
         if let Some(programs) = &mut counting.programs {
             programs.counters.read(programs.slots);
         }
         let tick = Tick { number, at, time, reading: at.elapsed() };
         let look = tick.number.is_multiple_of(LOOK_EVERY);
-        for item in list.items_mut() {
-            if item.present {
-                read_files(item, counting, look);
-                take_counters(&mut item.live, counting);
-            } else if item.live.absence_reported {
-                continue;
-            }
-            describe(item, tick.number);
+        let items = list.items_mut();
+        for (_, place) in &self.places {
+            let item = &mut items[*place];
+            read_files(item, counting, look);
+            take_counters(&mut item.live, counting);
+        }
+        for place in &self.slower {
+            let Watched { wanted, live, .. } = &mut items[*place];
+            live.facts.due = (number - 1).is_multiple_of(wanted.ticks);
         }
         tick
+    }
+
+    /// What comes from the list and not from a source, after that has changed.
+    fn learn(&mut self, list: &mut Watchlist<Live>) {
+        list.items_mut().iter_mut().for_each(describe);
+        let items = || list.items().iter().enumerate().filter(|(_, item)| item.present);
+        self.places.clear();
+        self.places.extend(items().map(|(place, item)| (item.link.ifindex, place)));
+        self.places.sort_unstable();
+        self.wanted.clear();
+        self.wanted.extend(self.places.iter().map(|(ifindex, _)| *ifindex));
+        self.slower.clear();
+        self.slower.extend(items().filter(|(_, it)| it.wanted.ticks > 1).map(|(place, _)| place));
     }
 
     /// The kernel's own counters of all interfaces that are not read from sysfs.
@@ -62,15 +82,6 @@ impl Collector {
         let Some(stats) = &mut counting.stats else {
             return;
         };
-        if self.changes != list.changes() {
-            self.changes = list.changes();
-            self.places.clear();
-            let items = list.items().iter().enumerate().filter(|(_, item)| item.present);
-            self.places.extend(items.map(|(place, item)| (item.link.ifindex, place)));
-            self.places.sort_unstable();
-            self.wanted.clear();
-            self.wanted.extend(self.places.iter().map(|(ifindex, _)| *ifindex));
-        }
         let began = Instant::now();
         let rests = has_sysfs && self.dump_rests_until.is_some_and(|until| began < until);
         if rests && read_kernel_in_sysfs(list) {
@@ -143,12 +154,12 @@ fn take_counters(live: &mut Live, counting: &Counting) {
 
 fn read_files(item: &mut Watched<Live>, counting: &Counting, look: bool) {
     let Watched { link, live, .. } = item;
-    let Live { facts, files, state_is_old, .. } = live;
+    let Live { facts, files, state_is_old, calm, .. } = live;
     let only_sysfs = counting.programs.is_none() && counting.stats.is_none();
     if *state_is_old || look || only_sysfs {
         let read = files.as_ref().map(|files| files.link_state()).unwrap_or_default();
         facts.state = if only_sysfs { read } else { or_netlink(read, link.state) };
-        *state_is_old = false;
+        (*state_is_old, *calm) = (false, false);
     }
     if facts.source == Source::Sysfs {
         read_device(facts, files);
@@ -165,14 +176,13 @@ fn or_netlink(sysfs: LinkState, netlink: LinkState) -> LinkState {
 }
 
 /// The facts that come from the list and not from a source.
-fn describe(item: &mut Watched<Live>, tick: u64) {
-    let Watched { key, name, link, present, wanted, live, .. } = item;
+fn describe(item: &mut Watched<Live>) {
+    let Watched { key, name, link, present, live, .. } = item;
     let facts = &mut live.facts;
     facts.key = *key;
     facts.ifindex = present.then_some(link.ifindex);
-    if facts.name != *name {
-        facts.name.clone_from(name);
-    }
+    facts.name.clone_from(name);
     facts.admin_up = present.then_some(link.admin_up);
-    facts.due = !*present || (tick - 1).is_multiple_of(wanted.ticks);
+    // Those that are reported less often are seen to at every tick.
+    facts.due = true;
 }

@@ -43,6 +43,8 @@ pub(super) struct Live {
     pub(super) files: Option<InterfaceFiles>,
     /// Something was heard of the interface since its state was read.
     pub(super) state_is_old: bool,
+    /// Nothing is to be decided about its link until something is heard of it.
+    pub(super) calm: bool,
     /// `None` until the interface was first here.
     pub(super) policy: Option<Policy>,
     pub(super) absence_reported: bool,
@@ -58,6 +60,7 @@ impl Default for Live {
             native_xdp: false,
             files: None,
             state_is_old: true,
+            calm: false,
             policy: None,
             absence_reported: false,
             told: None,

@@ -1,8 +1,10 @@
 //! What happens between ticks comes in through one channel, from tasks and threads that wait for
 //! it. So a tick wakes the agent and nothing else: asking each source every time whether it has
-//! something cost more than reading the counters.
+//! something cost more than reading the counters. The agent waits for the channel itself, with the
+//! next tick as the limit: by way of a runtime's timers and readiness a tick cost a tenth more.
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
 
 use crate::model::link::IfIndex;
 use crate::recovery::link_control::SetUpError;
@@ -51,18 +53,25 @@ pub(super) enum Happening {
 
 /// The channel.
 pub struct Inbox {
-    pub(super) sender: UnboundedSender<Happening>,
-    pub(super) receiver: UnboundedReceiver<Happening>,
+    pub(super) sender: Sender<Happening>,
+    receiver: Receiver<Happening>,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        let (sender, receiver) = unbounded_channel();
+        let (sender, receiver) = channel();
         Self { sender, receiver }
     }
 }
 
 impl Inbox {
+    /// Waits for what happens next. `None`: it is `until`, whatever else has happened.
+    pub(super) fn wait(&self, until: Instant) -> Option<Happening> {
+        let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        // It is never closed: this holds it open.
+        self.receiver.recv_timeout(left).ok()
+    }
+
     /// Ends the agent when a signal comes; its name is shown. Needs a tokio runtime.
     pub fn stop_at(&self, signal: impl Future<Output = &'static str> + Send + 'static) {
         self.end_at(async { End::Stopped(signal.await) });
@@ -112,7 +121,7 @@ impl Inbox {
 }
 
 /// A way for a network monitor's orders to come in. At the end nobody listens any more.
-pub struct Orders(UnboundedSender<Happening>);
+pub struct Orders(Sender<Happening>);
 
 impl Orders {
     /// Sets the link up.

@@ -2,6 +2,8 @@
 //! in between. The tick is the only clock; it never waits for an interface to be attached, for
 //! a link to be set up, or for a reader of stdout.
 
+mod beside;
+mod clock;
 mod collect;
 mod counting;
 mod inbox;
@@ -13,7 +15,8 @@ mod traffic;
 mod upward;
 pub(crate) mod watchlist;
 
+pub use beside::beside;
 pub use counting::{Counting, Room, own_sysfs};
 pub use inbox::{End, Inbox, Orders};
 pub use run::{Agent, Limits};
-pub use upward::{Report, Sink, Superior, Table, Upward};
+pub use upward::{LineFormat, Report, Sink, Superior, Table, Upward};

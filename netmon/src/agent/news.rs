@@ -17,11 +17,11 @@ use crate::sources::ebpf::attacher::Outcome;
 use crate::sources::netlink::links::LinkNews;
 
 impl Agent {
-    pub(super) async fn hear(&mut self, news: LinkNews) {
+    pub(super) fn hear(&mut self, news: LinkNews) {
         match news {
             LinkNews::Is(link) => self.update(link),
             LinkNews::Gone(ifindex) => self.gone(ifindex),
-            LinkNews::Lost => match self.links.list().await {
+            LinkNews::Lost => match self.runtime.block_on(self.links.list()) {
                 Ok(links) => {
                     for ifindex in self.list.missing(&links) {
                         self.gone(ifindex);

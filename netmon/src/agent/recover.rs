@@ -31,6 +31,7 @@ impl Agent {
         }
         let condition = Condition::of(Some(item.link.admin_up), item.live.facts.state);
         let decision = policy.observe(now, condition);
+        item.live.calm = policy.is_calm();
         if !decision.set_up && decision.tell.is_none() {
             return;
         }
@@ -47,7 +48,7 @@ impl Agent {
     /// Sets a link up without waiting for it, and looks at it again when the time has come.
     fn set_up(&self, ifindex: IfIndex, look_again: Option<Instant>) {
         let (handle, inbox) = (self.links.handle(), self.inbox.sender.clone());
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let result = link_control::set_up(handle, ifindex).await;
             // The agent may have ended meanwhile.
             let _ = inbox.send(Happening::SetUp(ifindex, result));

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
+use super::clock::Clock;
 use super::collect::{self, Collector};
 use super::counting::{Counting, Live};
 use super::inbox::{End, Happening, Inbox};
-use super::ticker::Ticker;
 use super::upward::Upward;
 use super::watchlist::{Watched, Watchlist};
 use crate::config::Settings;
@@ -51,6 +53,8 @@ pub struct Agent {
     pub(super) upward: Upward,
     pub(super) messages: Messages,
     pub(super) inbox: Inbox,
+    /// What runs beside the agent. Another thread drives it.
+    pub(super) runtime: Handle,
     pub(super) recovery_denied: bool,
     /// The hook that is shown while the programs are being attached.
     pub(super) attaching: Arc<str>,
@@ -59,7 +63,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Joins the parts, and asks for the interfaces that exist to be counted.
+    /// Joins the parts, and asks for the interfaces that exist to be counted. Needs a tokio runtime.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -82,6 +86,7 @@ impl Agent {
             upward,
             messages,
             inbox,
+            runtime: Handle::current(),
             recovery_denied: false,
             attaching: Arc::from(ATTACHING),
             pending: 0,
@@ -99,9 +104,10 @@ impl Agent {
 
     /// Runs until a limit is reached or something ends it. The parts that have to be ended in
     /// order are given back: where the facts went and the messages. `ending` is called first; what was
-    /// attached is detached when this returns.
-    pub async fn run(mut self, limits: Limits, ending: impl FnOnce()) -> (End, Upward, Messages) {
-        let end = self.watch(limits).await;
+    /// attached is detached when this returns. Another thread has to drive the runtime meanwhile:
+    /// see [`beside`](super::beside).
+    pub fn run(mut self, limits: Limits, ending: impl FnOnce()) -> (End, Upward, Messages) {
+        let end = self.watch(limits);
         ending();
         if let End::Stopped(name) = end {
             self.messages.say(&format!("{name}: ending"));
@@ -118,42 +124,33 @@ impl Agent {
         (end, upward, messages)
     }
 
-    async fn watch(&mut self, limits: Limits) -> End {
-        let mut limit = std::pin::pin!(passed(limits.duration));
-        if let Some(end) = self.warm_up().await {
+    fn watch(&mut self, limits: Limits) -> End {
+        // None: later than any clock tells.
+        let limit = limits.duration.and_then(|duration| Instant::now().checked_add(duration));
+        if let Some(end) = self.warm_up() {
             return end;
         }
-        let interval = self.settings.interval;
-        let ticker = match &self.upward {
-            Upward::Report(_) => Ticker::start(interval),
-            Upward::Superior(_) => {
-                // Until the first multiple of the interval it may be an hour.
-                self.tick();
-                Ticker::in_step(interval, Duration::ZERO)
-            }
-        };
-        let ticker = match ticker {
-            Ok(ticker) => ticker,
-            Err(error) => return End::Clock(error),
+        let mut clock = match self.clock() {
+            Ok(clock) => clock,
+            Err(error) => return End::Clock(error.into()),
         };
         loop {
             if self.settle() {
                 // By what counts it now.
                 self.tick();
             }
-            tokio::select! {
-                biased;
-                () = &mut limit => return End::Limit,
-                ticked = ticker.tick() => match ticked {
-                    Ok(()) => self.tick(),
-                    Err(error) => return End::Clock(error),
-                },
-                happening = self.inbox.receiver.recv() => {
-                    if let Some(end) = self.handle(happening).await {
-                        return end;
-                    }
+            let until = limit.map_or(clock.next(), |limit| limit.min(clock.next()));
+            if let Some(happening) = self.inbox.wait(until) {
+                if let Some(end) = self.handle(happening) {
+                    return end;
                 }
+                continue;
             }
+            if limit.is_some_and(|limit| limit <= Instant::now()) {
+                return End::Limit;
+            }
+            self.tick();
+            clock.pass(Instant::now());
             if let Upward::Report(report) = &self.upward
                 && limits.reports.is_some_and(|reports| report.reports() >= reports)
             {
@@ -162,31 +159,39 @@ impl Agent {
         }
     }
 
+    fn clock(&mut self) -> nix::Result<Clock> {
+        let interval = self.settings.interval;
+        match &self.upward {
+            Upward::Report(_) => Ok(Clock::start(interval)),
+            Upward::Superior(_) => {
+                // Until the first multiple of the interval it may be an hour.
+                self.tick();
+                Clock::in_step(interval)
+            }
+        }
+    }
+
     /// Waits for the programs to be attached before anything is reported.
-    async fn warm_up(&mut self) -> Option<End> {
+    fn warm_up(&mut self) -> Option<End> {
         let Upward::Report(report) = &self.upward else {
             return None;
         };
-        let (began, all) = (tokio::time::Instant::now(), report.waits_for_all());
+        let (began, all) = (Instant::now(), report.waits_for_all());
         let mut until = began + WARM_UP;
         while self.pending > 0 {
-            let happening = tokio::select! {
-                () = tokio::time::sleep_until(until) => {
-                    if !all || until != began + WARM_UP {
-                        break;
-                    }
-                    // On a busy machine a few take their time, too, which needs no words.
-                    if self.pending >= SEVERAL {
-                        let left = self.pending;
-                        self.messages
-                            .warn(&format!("attaching to {left} interfaces, some 25 ms each"));
-                    }
-                    until = began + ALL_ATTACHED;
-                    continue;
+            let Some(happening) = self.inbox.wait(until) else {
+                if !all || until != began + WARM_UP {
+                    break;
                 }
-                happening = self.inbox.receiver.recv() => happening,
+                // On a busy machine a few take their time, too, which needs no words.
+                if self.pending >= SEVERAL {
+                    let left = self.pending;
+                    self.messages.warn(&format!("attaching to {left} interfaces, some 25 ms each"));
+                }
+                until = began + ALL_ATTACHED;
+                continue;
             };
-            if let Some(end) = self.handle(happening).await {
+            if let Some(end) = self.handle(happening) {
                 return Some(end);
             }
         }
@@ -214,7 +219,9 @@ impl Agent {
             return false;
         }
         self.settled = true;
-        privileges::drop_all_but(&privileges::of_a_worker(self.settings.recover));
+        let keep = privileges::of_a_worker(self.settings.recover);
+        privileges::drop_all_but(&keep);
+        self.runtime.spawn(async move { privileges::drop_all_but(&keep) });
         match &self.counting.programs {
             // It is told when that has given up its part, too.
             Some(programs) => programs.attacher.settle(),
@@ -233,11 +240,11 @@ impl Agent {
         }
     }
 
-    /// What happened between ticks; the inbox is never closed, since this holds it open.
-    async fn handle(&mut self, happening: Option<Happening>) -> Option<End> {
-        match happening? {
+    /// What happened between ticks.
+    fn handle(&mut self, happening: Happening) -> Option<End> {
+        match happening {
             Happening::News(news) => {
-                self.hear(news).await;
+                self.hear(news);
                 let nothing_left = self.list.items().iter().all(|item| !item.present);
                 if nothing_left && matches!(self.upward, Upward::Superior(_)) {
                     return Some(End::Gone);
@@ -262,9 +269,13 @@ impl Agent {
             Upward::Superior(superior) => return facts.for_each(|f| superior.sample(&tick, f)),
         }
         let now = Instant::now();
-        (0..self.list.items().len()).for_each(|at| self.recover(at, now));
+        for at in 0..self.list.items().len() {
+            if !self.list.items()[at].live.calm {
+                self.recover(at, now);
+            }
+        }
         if let Upward::Report(report) = &mut self.upward {
-            report.write(self.settings.format);
+            report.write();
         }
         self.list.forget(|live| live.absence_reported);
     }
@@ -311,12 +322,5 @@ impl Agent {
             }
             Upward::Superior(superior) => superior.event(&event),
         }
-    }
-}
-
-async fn passed(duration: Option<Duration>) {
-    match duration {
-        Some(duration) => tokio::time::sleep(duration).await,
-        None => std::future::pending().await,
     }
 }

@@ -1,6 +1,7 @@
-//! The tick's clock: a periodic timerfd (timerfd_create(2)) of the kernel. tokio's own interval
-//! costs two more wake-ups and a write to itself for every tick (seen by strace), and is only
-//! exact to a millisecond. Ticks that were missed, as in a suspended machine, are left out.
+//! A clock for a tokio task, which the network monitor's is: a periodic timerfd
+//! (timerfd_create(2)) of the kernel. tokio's own interval costs two more wake-ups and a write to
+//! itself for every tick (seen by strace), and is only exact to a millisecond. Ticks that were
+//! missed, as in a suspended machine, are left out.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,25 +19,18 @@ use nix::unistd::read;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::clock::until_multiple;
+
 /// The clock.
 pub(crate) struct Ticker(AsyncFd<OwnedFd>);
 
 impl Ticker {
-    /// A clock whose first tick is now. Needs a tokio runtime.
-    pub(crate) fn start(interval: Duration) -> io::Result<Self> {
-        // Zero would mean "never".
-        Self::from(Duration::from_nanos(1), interval, TimerSetTimeFlags::empty())
-    }
-
     /// A clock that ticks so long after the multiples of `interval` on the kernel's monotonic
-    /// clock: processes that do so tick at the same instants, and need not tell one another.
+    /// clock, as the agents do ([`Clock::in_step`](super::clock)). Needs a tokio runtime.
     pub(crate) fn in_step(interval: Duration, after: Duration) -> io::Result<Self> {
         let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
-        let first = next_multiple(now.saturating_sub(after), interval) + after;
-        Self::from(first, interval, TimerSetTimeFlags::TFD_TIMER_ABSTIME)
-    }
-
-    fn from(first: Duration, interval: Duration, flags: TimerSetTimeFlags) -> io::Result<Self> {
+        let first = now + until_multiple(now.saturating_sub(after), interval);
+        let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME;
         let timer = TimerFd::new(
             TimerClock::CLOCK_MONOTONIC,
             TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
@@ -70,34 +64,22 @@ impl Ticker {
     }
 }
 
-/// The first multiple of `interval` after `now`.
-fn next_multiple(now: Duration, interval: Duration) -> Duration {
-    let interval = interval.as_nanos().max(1);
-    Duration::from_nanos(((now.as_nanos() / interval + 1) * interval) as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_next_multiple_is_later() {
-        let ms = Duration::from_millis;
-        let cases = [(0, 100), (1, 100), (99, 100), (100, 200), (12_345, 12_400)];
-        for (now, next) in cases {
-            assert_eq!(next_multiple(ms(now), ms(100)), ms(next));
-        }
-    }
-
-    #[test]
-    fn the_first_tick_is_now_and_more_follow() {
+    fn ticks_come_at_the_multiples_and_so_long_after() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
-            let slow = Ticker::start(Duration::from_secs(3600)).unwrap();
-            slow.tick().await.unwrap();
-            let fast = Ticker::start(Duration::from_millis(1)).unwrap();
-            for _ in 0..3 {
-                fast.tick().await.unwrap();
+            let (interval, after) = (Duration::from_millis(40), Duration::from_millis(20));
+            let now = || Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap());
+            let before = now();
+            let clock = Ticker::in_step(interval, after).unwrap();
+            let first = before + until_multiple(before.saturating_sub(after), interval);
+            for tick in 0..3 {
+                clock.tick().await.unwrap();
+                assert!(now() >= first + interval * tick, "tick {tick} was early");
             }
         });
     }

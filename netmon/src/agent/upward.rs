@@ -65,10 +65,8 @@ pub enum Sink {
     Lines {
         /// To stdout.
         output: Output,
-        /// Which flows, processes and drops of a tick.
-        selection: Selection,
-        /// Names of ports, protocols and addresses.
-        names: Names,
+        /// Which lines.
+        format: LineFormat,
         /// What is not written yet.
         buffer: Vec<u8>,
     },
@@ -83,6 +81,33 @@ pub enum Sink {
     },
     /// The live view.
     Live(Live),
+}
+
+/// A format of lines.
+pub enum LineFormat {
+    /// Three of each interface. What they tell is in the facts of the tick: no view is made.
+    Text,
+    /// One of a tick.
+    Json {
+        /// Which flows, processes and drops of a tick.
+        selection: Selection,
+        /// Names of ports, protocols and addresses.
+        names: Names,
+    },
+    /// One of each interface.
+    Csv,
+}
+
+impl LineFormat {
+    /// Those of a format. Only JSON tells of the traffic.
+    #[must_use]
+    pub fn of(format: Format, selection: Selection, names: Names) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json { selection, names },
+            Format::Csv => Self::Csv,
+        }
+    }
 }
 
 /// A table of the traffic, and how it is written.
@@ -117,8 +142,8 @@ impl Table {
 impl Sink {
     /// Lines on stdout.
     #[must_use]
-    pub const fn lines(output: Output, selection: Selection, names: Names) -> Self {
-        Self::Lines { output, selection, names, buffer: Vec::new() }
+    pub const fn lines(output: Output, format: LineFormat) -> Self {
+        Self::Lines { output, format, buffer: Vec::new() }
     }
 
     /// What writes to stdout, to be ended in order. The live view is ended when it is dropped.
@@ -150,6 +175,10 @@ impl Report {
         tick: Tick,
         facts: impl IntoIterator<Item = &'a InterfaceFacts>,
     ) {
+        if let Sink::Lines { format: LineFormat::Text, buffer, .. } = &mut self.sink {
+            let due = facts.into_iter().filter(|facts| facts.due);
+            return due.for_each(|facts| sinks::report::write(facts, buffer));
+        }
         self.view.update(tick, facts);
     }
 
@@ -200,15 +229,27 @@ impl Report {
     }
 
     /// Shows what the view shows.
-    pub(crate) fn write(&mut self, format: Format) {
+    pub(crate) fn write(&mut self) {
         std::mem::swap(&mut self.view.events, &mut self.events);
         self.events.clear();
         let (view, traffic) = (&self.view, self.traffic.as_ref());
         match &mut self.sink {
-            Sink::Lines { output, selection, names, buffer } => {
-                let traffic = traffic.map(|view| Traffic::all(view, selection, names));
-                sinks::write(format, view, traffic, buffer);
-                self.reports += u64::from(view.interfaces.iter().any(|interface| interface.due));
+            Sink::Lines { output, format, buffer } => {
+                let due = match format {
+                    LineFormat::Text => !buffer.is_empty(),
+                    LineFormat::Json { .. } | LineFormat::Csv => {
+                        view.interfaces.iter().any(|it| it.due)
+                    }
+                };
+                match format {
+                    LineFormat::Text => {}
+                    LineFormat::Json { selection, names } => {
+                        let traffic = traffic.map(|view| Traffic::all(view, selection, names));
+                        sinks::json::write_with(view, traffic, buffer);
+                    }
+                    LineFormat::Csv => sinks::csv::write(view, buffer),
+                }
+                self.reports += u64::from(due);
                 submit(output, buffer);
             }
             Sink::Table { output, table, buffer } => {

@@ -7,7 +7,9 @@ use tokio::runtime::Runtime;
 
 use super::Failure;
 use super::signals::{self, Signals};
-use crate::agent::{Agent, Counting, End, Inbox, Limits, Report, Room, Sink, Upward, own_sysfs};
+use crate::agent::{
+    Agent, Counting, End, Inbox, Limits, Report, Room, Sink, Upward, beside, own_sysfs,
+};
 use crate::config::Settings;
 use crate::model::link::Link;
 use crate::model::select::Selection;
@@ -57,7 +59,8 @@ impl Start {
         let sinks = (messages, Upward::Report(Box::new(Report::new(sink))));
         let agent = Agent::new(settings, links, &existing, counting, inbox, sinks);
         drop((entered, existing));
-        let (end, upward, messages) = runtime.block_on(agent.run(limits, signals::restore));
+        let (end, upward, messages) =
+            beside(runtime, || agent.run(limits, signals::restore)).map_err(Failure::other)?;
         match upward {
             Upward::Report(report) => finish(report.into_sink(), end, &messages),
             Upward::Superior(_) => ended(end),

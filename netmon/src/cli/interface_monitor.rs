@@ -11,12 +11,13 @@ use anyhow::Context;
 use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid};
+use tokio::runtime::Runtime;
 
 use super::Failure;
 use super::args::InterfaceMonitorArgs;
 use super::run::{self, Sharing};
 use super::signals::Signals;
-use crate::agent::{Agent, Counting, Inbox, Limits, Room, Superior, Upward, own_sysfs};
+use crate::agent::{Agent, Counting, Inbox, Limits, Room, Superior, Upward, beside, own_sysfs};
 use crate::config::{Settings, TrafficSettings};
 use crate::model::event::{Event, EventKind};
 use crate::model::link::Link;
@@ -67,7 +68,7 @@ pub(super) fn run(
         {
             return Ok(ExitCode::SUCCESS);
         }
-        return runtime.block_on(launched(&path, &args.interface, verbose, lines));
+        return launched(&runtime, &path, &args.interface, verbose, lines);
     }
     // It attaches nothing itself, and hands this on to those that do.
     if let Err(error) = privileges::hand_on(&privileges::FOR_WORKERS) {
@@ -193,16 +194,18 @@ fn find<'a>(existing: &'a [Link], interface: &str) -> Result<&'a Link, Failure> 
 }
 
 /// The interface monitor itself.
-async fn launched(
+fn launched(
+    runtime: &Runtime,
     path: &Path,
     interface: &str,
     verbose: u8,
     lines: Lines,
 ) -> Result<ExitCode, Failure> {
-    let (links, news, existing) = list().await?;
+    let entered = runtime.enter();
+    let (links, news, existing) = runtime.block_on(list())?;
     let link = find(&existing, interface)?.clone();
     privileges::raise_open_files();
-    let session = match report_for_duty(path, &link).await {
+    let session = match runtime.block_on(report_for_duty(path, &link)) {
         Ok(session) => session,
         Err(NoOrders::SentAway(why)) => {
             tracing::info!("{interface}: {why}");
@@ -215,7 +218,7 @@ async fn launched(
     let mut signals = Signals::new().map_err(Failure::other)?;
     inbox.stop_at(async move { signals.first().await });
     let log = if verbose > 0 { ProgramLog::Warnings } else { ProgramLog::Off };
-    let sysfs = own_sysfs(&links).await.map_err(Failure::other)?;
+    let sysfs = runtime.block_on(own_sysfs(&links)).map_err(Failure::other)?;
     let (mut superior, farewell) = session.start(inbox.orders());
     let counting = Counting::start(&settings, ROOM, log, sysfs, &inbox, || {
         // What attaching needs is given up when it is done.
@@ -225,10 +228,11 @@ async fn launched(
     tell_what_is_missing(&counting, &mut *superior);
     let above = (Messages::new(Verbosity::Quiet, lines), Upward::Superior(superior));
     let agent = Agent::new(settings, (links, news), &existing, counting, inbox, above);
-    drop(existing);
+    drop((entered, existing));
     // A second signal does not end it: it has to detach, and who has started it has patience.
-    let (end, _, _messages) = agent.run(Limits::default(), || ()).await;
-    farewell.say().await;
+    let run = || agent.run(Limits::default(), || ());
+    let (end, _, _messages) = beside(runtime, run).map_err(Failure::other)?;
+    runtime.block_on(farewell.say());
     tracing::debug!("{interface}: {end:?}");
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::Failure;
 use super::alone::finish;
 use super::signals::{self, Signals};
-use crate::agent::{Limits, Report, Sink};
+use crate::agent::{Limits, LineFormat, Report, Sink};
 use crate::config::Settings;
 use crate::model::link::Link;
 use crate::model::traffic::names::Names;
@@ -57,6 +57,7 @@ pub(super) fn start(
         .map_err(Failure::Other)?;
     privileges::drop_all_but(&[]);
     let own = !asked.settings.selection.wanted.is_empty();
+    let format = LineFormat::of(asked.settings.format, Selection::default(), Names::default());
     let mut monitor = NetworkMonitor::new(Parts {
         settings: asked.settings,
         own: inode,
@@ -65,7 +66,7 @@ pub(super) fn start(
         socket,
         launcher,
         messages,
-        report: Report::new(Sink::lines(output, Selection::default(), Names::default())),
+        report: Report::new(Sink::lines(output, format)),
         log: asked.log,
     })
     .map_err(Failure::other)?;

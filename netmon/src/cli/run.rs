@@ -16,11 +16,12 @@ use super::network_monitor::{self, Asked};
 use super::places::Places;
 use super::prompt::{self, PromptError};
 use super::signals::Signals;
-use crate::agent::{Limits, Sink};
+use crate::agent::{Limits, LineFormat, Sink};
 use crate::config::{Layer, Settings};
 use crate::model::link::Link;
 use crate::model::options::Format;
 use crate::model::select::{self, SelectError, Selection, Selector};
+use crate::model::traffic::names::Names;
 use crate::model::traffic::selection as traffic;
 use crate::privileges;
 use crate::sinks;
@@ -86,11 +87,14 @@ pub(super) fn run_with(
     }
     let log = program_log(quiet, verbose);
     let (messages, output) = sinks;
-    let start = Start { settings, links: (links, news), existing, signals, messages, limits, log };
     let selection = traffic::Selection { limit: Some(args.limit), ..Default::default() };
-    start.watch(&runtime, |_, _| {
-        Ok(Sink::lines(output, selection, services::read(Path::new("/etc"))))
-    })
+    let names = match settings.format {
+        Format::Json => services::read(Path::new("/etc")),
+        Format::Text | Format::Csv => Names::default(),
+    };
+    let format = LineFormat::of(settings.format, selection, names);
+    let start = Start { settings, links: (links, news), existing, signals, messages, limits, log };
+    start.watch(&runtime, |_, _| Ok(Sink::lines(output, format)))
 }
 
 /// Who and what the traffic is, is told in JSON, and of this namespace. What the flags ask for is

@@ -10,5 +10,6 @@ pub mod options;
 pub mod select;
 mod slot_counters;
 pub mod snapshot;
+pub mod totals;
 pub mod traffic;
 pub mod view;

@@ -111,38 +111,38 @@ impl Counted {
     /// Received.
     #[must_use]
     pub fn rx(&self) -> CountedDirection {
-        let Base { rx, tx: _, counters } = &self.base;
-        direction(&self.now.rx, &self.first.rx, &counters.rx, *rx, |c| self.rules.rx.apply(c))
+        direction(&self.now.rx, &self.first.rx, self.rx_total())
     }
 
     /// Transmitted.
     #[must_use]
     pub fn tx(&self) -> CountedDirection {
+        direction(&self.now.tx, &self.first.tx, self.tx_total())
+    }
+
+    /// The report's total, received.
+    #[must_use]
+    pub const fn rx_total(&self) -> Traffic {
+        let Base { rx, tx: _, counters } = &self.base;
+        rx.plus(self.rules.rx.apply(&self.now.rx).since(self.rules.rx.apply(&counters.rx)))
+    }
+
+    /// The report's total, transmitted.
+    #[must_use]
+    pub const fn tx_total(&self) -> Traffic {
         let Base { rx: _, tx, counters } = &self.base;
-        let rule = |c: &Counters| self.rules.tx.apply(c);
-        let shown = direction(&self.now.tx, &self.first.tx, &counters.tx, *tx, rule);
-        if !self.rules.tx_is_rx {
-            return shown;
-        }
-        let received = direction(&self.now.rx, &self.first.rx, &counters.rx, *tx, rule);
-        CountedDirection { total: received.total, ..shown }
+        let (now, at_base) = match self.rules.tx_is_rx {
+            false => (&self.now.tx, &counters.tx),
+            true => (&self.now.rx, &counters.rx),
+        };
+        tx.plus(self.rules.tx.apply(now).since(self.rules.tx.apply(at_base)))
     }
 }
 
-fn direction(
-    now: &Counters,
-    first: &Counters,
-    at_base: &Counters,
-    base: Traffic,
-    rule: impl Fn(&Counters) -> Traffic,
-) -> CountedDirection {
+fn direction(now: &Counters, first: &Counters, total: Traffic) -> CountedDirection {
     let skb = |c: &Counters| Traffic { packets: c.packets, bytes: c.bytes };
     let wire = |c: &Counters| Traffic { packets: c.wire_packets(), bytes: c.wire_bytes() };
-    CountedDirection {
-        total: base.plus(rule(now).since(rule(at_base))),
-        skb: skb(now).since(skb(first)),
-        wire: wire(now).since(wire(first)),
-    }
+    CountedDirection { total, skb: skb(now).since(skb(first)), wire: wire(now).since(wire(first)) }
 }
 
 /// What gives an interface's packets and bytes.

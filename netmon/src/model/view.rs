@@ -11,13 +11,7 @@ use super::link::{IfIndex, state_reason};
 use super::snapshot::{
     Counted, CountedDirection, DeviceCounters, InterfaceFacts, Silence, Source, Tick,
 };
-
-/// The state shown for an interface that does not exist.
-pub const ABSENT: &str = "absent";
-/// The state shown for an interface whose own process is not running.
-const UNKNOWN: &str = "unknown";
-/// The state shown for an interface whose own process has not sent anything for some time.
-const STALE: &str = "stale";
+pub use super::totals::ABSENT;
 
 /// Per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -200,6 +194,7 @@ impl InterfaceView {
         }
         self.source = *source;
         self.admin_up = *admin_up;
+        self.state = facts.state_word();
         if ifindex.is_none() {
             self.become_absent();
             return;
@@ -209,7 +204,6 @@ impl InterfaceView {
             self.become_unknown(*silence);
             return;
         }
-        self.state = state.operstate.map(super::link::OperState::as_str);
         self.state_reason = state_reason(*admin_up, state.operstate);
         self.up_count = state.carrier_up_count;
         self.down_count = state.carrier_down_count;
@@ -229,7 +223,6 @@ impl InterfaceView {
     /// The last totals stay; rates are unknown.
     fn become_absent(&mut self) {
         self.ifindex = None;
-        self.state = Some(ABSENT);
         self.state_reason = "the interface was removed";
         self.seen_at = None;
         (self.rx.rate, self.tx.rate) = (None, None);
@@ -239,9 +232,9 @@ impl InterfaceView {
 impl InterfaceView {
     /// A number that is not known now is not shown as if it were.
     fn become_unknown(&mut self, silence: Silence) {
-        (self.state, self.state_reason) = match silence {
-            Silence::NotRunning => (Some(UNKNOWN), "its interface monitor is not running"),
-            Silence::Stale => (Some(STALE), "its interface monitor does not answer"),
+        self.state_reason = match silence {
+            Silence::NotRunning => "its interface monitor is not running",
+            Silence::Stale => "its interface monitor does not answer",
         };
         (self.up_count, self.down_count, self.seen_at) = (None, None, None);
         (self.rx, self.tx) = (DirectionView::default(), DirectionView::default());

@@ -92,6 +92,12 @@ impl Policy {
         self.next_attempt
     }
 
+    /// Whether the link works, and looking at it again while it does would change nothing.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.last == Some(Condition::Working) && self.attempts == 0
+    }
+
     /// Our own attaching may bounce the link from now on.
     pub fn expect_bounce(&mut self, now: Instant) {
         self.quiet_until = Some(now + OWN_BOUNCE);

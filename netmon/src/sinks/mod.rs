@@ -1,11 +1,9 @@
 //! Where a view goes. Sinks know the model and nothing of each other or of the sources.
 //!
-//! A format is one file and one line in [`header`] and [`write`]. Formats only fill a buffer; [`output`] gets
-//! it to stdout without ever making the tick wait.
+//! A format is one file, one line in [`header`] and one in the agent's report. Formats only fill a
+//! buffer; [`output`] gets it to stdout without ever making the tick wait.
 
 use crate::model::options::Format;
-use crate::model::view::View;
-use crate::sinks::traffic::json::Traffic;
 
 pub mod csv;
 pub mod json;
@@ -22,15 +20,6 @@ pub const fn header(format: Format) -> &'static str {
     match format {
         Format::Text | Format::Json => "",
         Format::Csv => csv::HEADER,
-    }
-}
-
-/// Adds a tick to `buffer`. Only JSON tells of the traffic.
-pub fn write(format: Format, view: &View, traffic: Option<Traffic<'_>>, buffer: &mut Vec<u8>) {
-    match format {
-        Format::Text => report::write(view, buffer),
-        Format::Json => json::write_with(view, traffic, buffer),
-        Format::Csv => csv::write(view, buffer),
     }
 }
 

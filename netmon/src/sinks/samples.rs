@@ -92,6 +92,11 @@ fn tick(number: u64) -> Vec<InterfaceFacts> {
     vec![ebpf, unreadable, gone, not_due]
 }
 
+/// What is due of the second of two ticks.
+pub(crate) fn facts() -> Vec<InterfaceFacts> {
+    tick(2).into_iter().filter(|facts| facts.due).collect()
+}
+
 /// The second of two ticks that are two seconds apart.
 pub(crate) fn view() -> View {
     let mut view = View::default();

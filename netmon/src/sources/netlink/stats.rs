@@ -162,10 +162,8 @@ fn tell(header: &Header, payload: &[u8], found: &mut impl FnMut(IfIndex, DeviceS
 
 /// `struct rtnl_link_stats64`: pairs of rx and tx.
 fn device_stats(value: &[u8]) -> DeviceStats {
-    let number = |at: usize| {
-        let bytes = value.get(at * 8..at * 8 + 8)?;
-        Some(u64::from_ne_bytes(bytes.try_into().ok()?))
-    };
+    let (numbers, _) = value.as_chunks::<8>();
+    let number = |at: usize| numbers.get(at).copied().map(u64::from_ne_bytes);
     let direction = |tx: usize| DeviceCounters {
         packets: number(tx),
         bytes: number(2 + tx),

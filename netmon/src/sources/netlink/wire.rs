@@ -56,8 +56,10 @@ impl<'a> Iterator for Messages<'a> {
     type Item = (Header, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let length = u32_at(self.0, 0)? as usize;
-        let header = Header { kind: u16_at(self.0, 4)?, sequence: u32_at(self.0, 8)? };
+        let [l0, l1, l2, l3, k0, k1, _, _, s0, s1, s2, s3, ..] = *self.0.first_chunk::<HEADER>()?;
+        let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+        let kind = u16::from_ne_bytes([k0, k1]);
+        let header = Header { kind, sequence: u32::from_ne_bytes([s0, s1, s2, s3]) };
         let payload = self.0.get(HEADER..length)?;
         self.0 = self.0.get(aligned(length)..).unwrap_or_default();
         Some((header, payload))
@@ -71,8 +73,9 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let length = usize::from(u16_at(self.0, 0)?);
-        let kind = u16_at(self.0, 2)?;
+        let [l0, l1, k0, k1] = *self.0.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let kind = u16::from_ne_bytes([k0, k1]);
         let payload = self.0.get(4..length)?;
         self.0 = self.0.get(aligned(length)..).unwrap_or_default();
         Some((kind, payload))

@@ -265,7 +265,7 @@ impl NetworkMonitor {
         self.report.update(tick, self.spaces.iter_mut().flat_map(Space::shown));
         self.recover_all(at);
         self.look_at_processes(at);
-        self.report.write(self.settings.format);
+        self.report.write();
         for space in &mut self.spaces {
             space.list.forget(|post| post.absence_reported);
         }
