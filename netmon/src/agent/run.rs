@@ -130,6 +130,10 @@ impl Agent {
         if let Some(end) = self.warm_up() {
             return end;
         }
+        // A worker does so when it has given up the rest, too.
+        if matches!(self.upward, Upward::Report(_)) {
+            memory::give_back();
+        }
         let mut clock = match self.clock() {
             Ok(clock) => clock,
             Err(error) => return End::Clock(error.into()),
