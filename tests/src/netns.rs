@@ -180,13 +180,13 @@ fn forget(path: &Path) {
 }
 
 /// Removes the names of this process's namespaces, for when a signal ends it: the guards do not
-/// run then. The namespaces go with their threads.
-pub fn forget_ours() {
-    for entry in fs::read_dir(NAMES).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().and_then(owner) == Some(process::id()) {
-            forget(&entry.path());
-        }
-    }
+/// run then. The namespaces go with their threads. Gives the names.
+pub fn forget_ours() -> Vec<PathBuf> {
+    let entries = fs::read_dir(NAMES).into_iter().flatten().flatten();
+    let ours = entries
+        .filter(|entry| entry.file_name().to_str().and_then(owner) == Some(process::id()))
+        .map(|entry| entry.path());
+    ours.inspect(|path| forget(path)).collect()
 }
 
 /// Removes the names that killed test processes have left.

@@ -63,10 +63,13 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 /// Runs what changes its thread: the mounts that it sees, or its privileges.
-pub(crate) fn on_a_thread_of_its_own<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
+/// A namespace that is used in it is to be dropped by another: it takes privileges.
+pub(crate) fn on_a_thread_of_its_own<T: Send>(
+    work: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
-    thread::spawn(work).join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+    thread::scope(|scope| {
+        scope.spawn(work).join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+    })
 }
 
 /// What must come, be it late.

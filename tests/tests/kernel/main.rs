@@ -136,7 +136,14 @@ fn main() -> ExitCode {
     let trials = SUBJECTS
         .iter()
         .flat_map(|&(subject, tests)| tests.iter().map(move |&test| trial(subject, test, is_ci)));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    // Such as one that was dropped by a thread without privileges.
+    let left = netmon_tests::netns::forget_ours();
+    if !left.is_empty() {
+        eprintln!("left behind by tests: {left:?}");
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
 }
 
 fn trial(subject: &str, (name, test): Test, is_ci: bool) -> Trial {

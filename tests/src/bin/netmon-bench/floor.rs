@@ -1,5 +1,5 @@
-//! What a tick costs at least: netmon's system calls, and nothing else. This process waits for a
-//! timer, has the kernel dump its counters, reads a mapped array with as many values as netmon
+//! What a tick costs at least: netmon's system calls, and nothing else. This process waits for an
+//! instant, has the kernel dump its counters, reads a mapped array with as many values as netmon
 //! reads, and writes a report that it never makes: it decodes, computes and formats nothing. What
 //! netmon takes beyond it is netmon's own; what this takes, no program saves that asks the kernel
 //! the same questions.
@@ -13,9 +13,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use netmon_tests::bpf::{MappedArray, possible_cpus};
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// The numbers that are counted of an interface on one CPU.
@@ -43,7 +42,7 @@ pub(crate) struct Floor {
 impl Floor {
     /// Until it is killed.
     pub(crate) fn run(&self) -> Result<()> {
-        let clock = Clock::start(Duration::from_millis(self.interval))?;
+        let mut clock = Clock::start(Duration::from_millis(self.interval))?;
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -63,28 +62,33 @@ impl Floor {
     }
 }
 
-/// A timerfd, and what waits for it.
+/// Instants of the monotonic clock, an interval apart.
 struct Clock {
-    timer: TimerFd,
-    epoll: Epoll,
+    next: Duration,
+    interval: Duration,
 }
 
 impl Clock {
     fn start(interval: Duration) -> Result<Self> {
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
-        let expiration = Expiration::Interval(TimeSpec::from_duration(interval));
-        timer.set(expiration, TimerSetTimeFlags::empty())?;
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
-        Ok(Self { timer, epoll })
+        Ok(Self { next: monotonic()? + interval, interval })
     }
 
-    fn wait(&self) -> Result<()> {
+    fn wait(&mut self) -> Result<()> {
+        let flags = ClockNanosleepFlags::TIMER_ABSTIME;
+        let next = TimeSpec::from_duration(self.next);
         // It is interrupted when the process goes on after it was stopped.
-        while self.epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE) == Err(Errno::EINTR) {
+        while clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &next) == Err(Errno::EINTR) {}
+        let now = monotonic()?;
+        // Those that were missed while it was stopped are left out.
+        while self.next <= now {
+            self.next += self.interval;
         }
-        Ok(self.timer.wait()?)
+        Ok(())
     }
+}
+
+fn monotonic() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_MONOTONIC)?.into())
 }
 
 /// Has the kernel tell its counters of all links. Returns how many there are: what marks the end

@@ -129,7 +129,7 @@ fn a_program_is_new_when_it_first_talks() -> Result<()> {
 /// They are for the start. Slots are read, given back and used again without.
 fn without_privileges_it_goes_on() -> Result<()> {
     let namespace = loopback()?;
-    common::on_a_thread_of_its_own(move || {
+    common::on_a_thread_of_its_own(|| {
         let mut watch = Watch::start()?;
         netmon::privileges::drop_all_but(&[]);
         // The slot that was given back last is given out first, to whoever comes.

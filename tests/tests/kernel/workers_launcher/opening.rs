@@ -39,7 +39,7 @@ pub(crate) const TESTS: &[Test] = &[
 fn links_are_listed_and_followed() -> Result<()> {
     let namespace = veth()?;
     let (path, inode) = place(&namespace)?;
-    let add = move || namespace.add_veth("later", "other");
+    let add = || namespace.add_veth("later", "other");
     let work = move || {
         launching(async |launcher, _| {
             drop_all_but(&[]);
