@@ -125,11 +125,11 @@ impl Agent {
     }
 
     fn watch(&mut self, limits: Limits) -> End {
-        // None: later than any clock tells.
-        let limit = limits.duration.and_then(|duration| Instant::now().checked_add(duration));
         if let Some(end) = self.warm_up() {
             return end;
         }
+        // None: later than any clock tells.
+        let limit = limits.duration.and_then(|duration| Instant::now().checked_add(duration));
         // A worker does so when it has given up the rest, too.
         if matches!(self.upward, Upward::Report(_)) {
             memory::give_back();
