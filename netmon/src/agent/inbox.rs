@@ -1,7 +1,8 @@
 //! What happens between ticks comes in through one channel, from tasks and threads that wait for
 //! it. So a tick wakes the agent and nothing else: asking each source every time whether it has
 //! something cost more than reading the counters. The agent waits for the channel itself, with the
-//! next tick as the limit: by way of a runtime's timers and readiness a tick cost a tenth more.
+//! next tick as the limit: a runtime's timers and readiness are code that has left the CPU's caches
+//! by the next tick.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! Where a view goes. Sinks know the model and nothing of each other or of the sources.
 //!
-//! A format is one file, one line in [`header`] and one in the agent's report. Formats only fill a
+//! A format is one file, one line in [`header`] and one in the agent's `LineFormat`. Formats only fill a
 //! buffer; [`output`] gets it to stdout without ever making the tick wait.
 
 use crate::model::options::Format;
