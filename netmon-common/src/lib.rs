@@ -80,15 +80,11 @@ const _: () = assert!(size_of::<Counters>() == 32);
 const _: () = assert!(size_of::<SlotCounters>() == 64);
 const _: () = assert!(size_of::<ThreadCost>() == 24);
 
-/// The array of [`SlotCounters`] that user space maps: first all slots of CPU 0, then all of
-/// CPU 1, and so on, so that no two CPUs write close to each other. See [`counters_index`]. Its
-/// length is set at load time.
+/// The array of [`SlotCounters`] that user space maps: see [`slot_index`]. Its length is set at
+/// load time.
 pub const COUNTERS: &str = "COUNTERS";
-/// The programs' constant that says how many slots of each CPU are in [`COUNTERS`]: a `u32`, set
-/// at load time.
-pub const SLOTS_PER_CPU: &str = "SLOTS_PER_CPU";
-/// The array `ifindex` → slot entry, for `ifindex` below [`DIRECT_IFINDEXES`].
-pub const SLOTS: &str = "SLOTS";
+/// The programs' [`SlotEntries`]: a section of their data, and so an array of one element.
+pub const SLOTS: &str = ".bss.SLOTS";
 /// The hash `ifindex` → slot entry, for every other `ifindex`.
 pub const FAR_SLOTS: &str = "FAR_SLOTS";
 
@@ -97,18 +93,33 @@ pub const THREADS: &str = "THREADS";
 
 /// Length of [`THREADS`]: two processes of a few threads.
 pub const THREADS_MOST: u32 = 64;
-/// Length of [`SLOTS`]: `ifindex` 0 to 65,535 are found without hashing.
+/// How many `ifindex` from 0 on are found without hashing.
 pub const DIRECT_IFINDEXES: u32 = 65_536;
+/// The slot entry of every `ifindex` below [`DIRECT_IFINDEXES`].
+pub type SlotEntries = [u32; DIRECT_IFINDEXES as usize];
 /// Length of [`FAR_SLOTS`] unless set at load time.
 pub const FAR_SLOTS_DEFAULT: u32 = 1_024;
-/// [`SLOTS_PER_CPU`] unless set at load time.
+/// Slots of each CPU in [`COUNTERS`] unless set at load time.
 pub const SLOTS_PER_CPU_DEFAULT: u32 = 1_024;
 
-/// Where a CPU counts a slot in [`COUNTERS`].
+/// So many slots of one CPU lie side by side, then as many of the next CPU, and after all CPUs
+/// the next so many slots: no two CPUs write close to each other, what is in use lies together,
+/// and where a CPU's begin takes no multiplication. An array of slots has a multiple of these.
+pub const SLOT_BLOCK: u32 = 16;
+
+/// Where a CPU, of `cpus` that there can be, has a slot in an array of slots.
 #[must_use]
 #[inline(always)]
-pub const fn counters_index(cpu: u32, slots_per_cpu: u32, slot: u32) -> u32 {
-    cpu.wrapping_mul(slots_per_cpu).wrapping_add(slot)
+pub const fn slot_index(cpu: u32, cpus: u32, slot: u32) -> u32 {
+    let block = (slot / SLOT_BLOCK).wrapping_mul(cpus);
+    block.wrapping_mul(SLOT_BLOCK).wrapping_add(slot % SLOT_BLOCK).wrapping_add(cpu_offset(cpu))
+}
+
+/// How far a CPU's slot is behind the same slot of CPU 0, which its entry tells.
+#[must_use]
+#[inline(always)]
+pub const fn cpu_offset(cpu: u32) -> u32 {
+    cpu.wrapping_mul(SLOT_BLOCK)
 }
 
 /// The slot of packets whose interface has none: they are counted, and told of once per CPU.
@@ -118,8 +129,8 @@ pub const UNKNOWN_SLOT: u32 = 0;
 /// In a slot entry: the interface's packets begin with the network header (tun, WireGuard, …),
 /// not with an Ethernet header.
 pub const NO_LINK_HEADER: u32 = 1 << 31;
-/// In a slot entry: the bits that hold the slot.
-pub const SLOT_MASK: u32 = 0x00ff_ffff;
+/// In a slot entry: the bits that hold the slot, as its [`slot_index`] for CPU 0.
+pub const SLOT_MASK: u32 = !NO_LINK_HEADER;
 
 /// The TC programs (TCX or clsact), which pass everything on.
 pub const INGRESS_PROGRAM: &str = "netmon_ingress";

@@ -144,17 +144,15 @@ const _: () = assert!(size_of::<FlowCpu>() == 64);
 
 /// The hash [`FlowKey`] → [`FlowValue`]. Its length is set at load time.
 pub const FLOWS: &str = "FLOWS";
-/// The array of [`SlotTotals`] that user space maps: all slots of CPU 0, then all of CPU 1, …
+/// The array of [`SlotTotals`] that user space maps: see [`crate::slot_index`].
 pub const TOTALS: &str = "TOTALS";
-/// The array of buckets that user space maps: for each CPU, each slot and both directions
-/// 2^[`BURST_SHIFT`] of them, one for each jiffy in turn..
+/// The array of buckets that user space maps: for each [`crate::slot_index`] and both directions
+/// 2^[`BURST_SHIFT`] of them, one for each jiffy in turn.
 pub const BURSTS: &str = "BURSTS";
 /// The array of [`FlowCpu`] that user space maps, an entry for each CPU.
 pub const FLOW_CPUS: &str = "FLOW_CPUS";
 
-/// The programs' constant: how many slots of each CPU are in [`TOTALS`] (`u32`).
-pub const TOTALS_SLOTS: &str = "TOTALS_SLOTS";
-/// The programs' constant: how many slots of each CPU are in [`BURSTS`] (`u32`).
+/// The programs' constant: how many slots, of all CPUs together, are in [`BURSTS`] (`u32`).
 pub const BURST_SLOTS: &str = "BURST_SLOTS";
 /// The programs' constant: two to this are the buckets of one ring (`u32`).
 pub const BURST_SHIFT: &str = "BURST_SHIFT";
@@ -169,11 +167,11 @@ pub const JIFFIES_PROGRAM: &str = "netmon_jiffies";
 /// are of, so that nobody clears it: 1 TiB in a jiffy, and 388 days until a round comes again.
 pub const BUCKET_BYTES_BITS: u32 = 40;
 
-/// Where a CPU keeps the first bucket of a slot and direction (0: received) in [`BURSTS`].
+/// Where the first bucket of a [`crate::slot_index`] and direction (0: received) is in [`BURSTS`].
 #[must_use]
 #[inline(always)]
-pub const fn first_bucket(cpu: u32, slots: u32, slot: u32, direction: u32, shift: u32) -> u32 {
-    (cpu.wrapping_mul(slots).wrapping_add(slot).wrapping_mul(2).wrapping_add(direction)) << shift
+pub const fn first_bucket(index: u32, direction: u32, shift: u32) -> u32 {
+    index.wrapping_mul(2).wrapping_add(direction) << shift
 }
 
 /// What the upper bits of a jiffy's bucket must be for its bytes to be this jiffy's.

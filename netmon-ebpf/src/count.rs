@@ -3,8 +3,10 @@
 //! What is rare is kept out of line, so that the usual packet's way saves and restores no
 //! registers for it: that alone was 1.5 ns a packet (Linux 6.18).
 
+use core::cell::UnsafeCell;
+
 use aya_ebpf::{
-    EbpfContext, Global,
+    EbpfContext,
     bindings::BPF_F_MMAPABLE,
     helpers::generated::bpf_get_smp_processor_id,
     macros::map,
@@ -12,7 +14,7 @@ use aya_ebpf::{
 };
 use netmon_common::{
     Counters, DIRECT_IFINDEXES, FAR_SLOTS_DEFAULT, NO_LINK_HEADER, SLOT_MASK,
-    SLOTS_PER_CPU_DEFAULT, SlotCounters, UNKNOWN_SLOT, counters_index,
+    SLOTS_PER_CPU_DEFAULT, SlotCounters, SlotEntries, UNKNOWN_SLOT, cpu_offset,
 };
 
 /// Not a per-CPU array, which cannot be mapped.
@@ -20,11 +22,30 @@ use netmon_common::{
 static COUNTERS: Array<SlotCounters> =
     Array::with_max_entries(SLOTS_PER_CPU_DEFAULT, BPF_F_MMAPABLE);
 
+/// In a section of its own, which makes it a map of one element: its address is a constant of the
+/// programs then, and looking an entry up is one load. An array's element costs a dozen
+/// instructions.
+#[unsafe(link_section = ".bss.SLOTS")]
 #[unsafe(no_mangle)]
-static SLOTS_PER_CPU: Global<u32> = Global::new(SLOTS_PER_CPU_DEFAULT);
+static SLOTS: Slots = Slots(UnsafeCell::new([UNKNOWN_SLOT; DIRECT_IFINDEXES as usize]));
 
-#[map]
-static SLOTS: Array<u32> = Array::with_max_entries(DIRECT_IFINDEXES, 0);
+/// Slot entries by ifindex, which user space writes while programs read.
+#[repr(transparent)]
+struct Slots(UnsafeCell<SlotEntries>);
+
+// SAFETY: no program writes, and each reads an entry whole.
+unsafe impl Sync for Slots {}
+
+impl Slots {
+    #[inline(always)]
+    fn get(&self, ifindex: u32) -> Option<u32> {
+        if ifindex >= DIRECT_IFINDEXES {
+            return None;
+        }
+        // SAFETY: within the array. Volatile, because it changes behind the compiler's back.
+        Some(unsafe { self.0.get().cast::<u32>().add(ifindex as usize).read_volatile() })
+    }
+}
 
 #[map]
 static FAR_SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(FAR_SLOTS_DEFAULT, 0);
@@ -38,21 +59,38 @@ pub enum Direction {
     Tx,
 }
 
+/// The CPU that a program runs on, and stays on until it ends.
+///
+/// To be asked before anything else: it is a call, so that what is known already is saved across
+/// it in registers that first have to be saved themselves.
+#[derive(Clone, Copy)]
+pub struct Cpu(u32);
+
+impl Cpu {
+    /// This one.
+    #[inline(always)]
+    pub fn this() -> Self {
+        // SAFETY: a helper without arguments.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        Self(cpu_offset(cpu))
+    }
+
+    /// Where its slot is in an array of slots.
+    #[inline(always)]
+    pub fn index(self, entry: u32) -> u32 {
+        (entry & SLOT_MASK).wrapping_add(self.0)
+    }
+}
+
 /// An interface's counters on this CPU, in one direction, for as long as the program runs.
 #[derive(Clone, Copy)]
 pub struct Slot(*mut Counters);
 
 impl Slot {
-    /// The counters of `ifindex`: see [`entry`] and [`Slot::at`].
-    #[inline(always)]
-    pub fn of(ifindex: u32, direction: Direction, elsewhere: impl FnOnce() -> u32) -> Option<Self> {
-        Self::at(entry(ifindex, elsewhere), direction)
-    }
-
     /// The counters of a slot entry. `None` only when the slot lies outside the map.
     #[inline(always)]
-    pub fn at(entry: u32, direction: Direction) -> Option<Self> {
-        let slot = counters(entry & SLOT_MASK)?;
+    pub fn at(cpu: Cpu, entry: u32, direction: Direction) -> Option<Self> {
+        let slot = counters(cpu, entry)?;
         // SAFETY: the map holds the memory for as long as the program runs; no other CPU writes
         // there.
         Some(Self(unsafe {
@@ -97,14 +135,10 @@ impl Slot {
     }
 }
 
-/// The slot entry of an interface. `elsewhere` gives that of one that [`SLOTS`] does not know; it
-/// should be a call out of line to [`entry_elsewhere`].
+/// The slot entry of an interface. `None`: [`entry_elsewhere`] has it.
 #[inline(always)]
-pub fn entry(ifindex: u32, elsewhere: impl FnOnce() -> u32) -> u32 {
-    match SLOTS.get(ifindex) {
-        Some(entry) if *entry != UNKNOWN_SLOT => *entry,
-        _ => elsewhere(),
-    }
+pub fn entry(ifindex: u32) -> Option<u32> {
+    SLOTS.get(ifindex).filter(|entry| *entry != UNKNOWN_SLOT)
 }
 
 /// The entry of an interface that is not in [`SLOTS`]: from the hash, or that of
@@ -116,7 +150,7 @@ pub fn entry_elsewhere(ctx: &impl EbpfContext, ifindex: u32) -> u32 {
         return entry;
     }
     // SAFETY: as in `Slot::add`.
-    let first = counters(UNKNOWN_SLOT)
+    let first = counters(Cpu::this(), UNKNOWN_SLOT)
         .is_some_and(|slot| unsafe { (*slot).rx.packets + (*slot).tx.packets } == 0);
     if first {
         aya_log_ebpf::warn!(ctx, "a packet of interface {}, which has no slot", ifindex);
@@ -124,18 +158,16 @@ pub fn entry_elsewhere(ctx: &impl EbpfContext, ifindex: u32) -> u32 {
     UNKNOWN_SLOT
 }
 
-/// A slot's counters of this CPU. A program stays on its CPU until it ends.
+/// The counters of a slot entry on this CPU.
 #[inline(always)]
-fn counters(slot: u32) -> Option<*mut SlotCounters> {
-    // SAFETY: a helper without arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    COUNTERS.get_ptr_mut(counters_index(cpu, SLOTS_PER_CPU.load(), slot))
+fn counters(cpu: Cpu, entry: u32) -> Option<*mut SlotCounters> {
+    COUNTERS.get_ptr_mut(cpu.index(entry))
 }
 
 /// Whether the interface's packets begin with an Ethernet header.
 #[inline(always)]
 pub fn has_link_header(ifindex: u32) -> bool {
-    let entry = SLOTS.get(ifindex).copied().or_else(|| far_entry(ifindex));
+    let entry = SLOTS.get(ifindex).or_else(|| far_entry(ifindex));
     entry.unwrap_or(UNKNOWN_SLOT) & NO_LINK_HEADER == 0
 }
 

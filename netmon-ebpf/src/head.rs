@@ -7,6 +7,8 @@ use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 use netmon_common::NO_LINK_HEADER;
 use netmon_ebpf::flow_key::{self, Head, Parsed, Part};
 
+use crate::linear::Linear;
+
 /// Room for a [`Parsed`].
 pub type Room = MaybeUninit<Parsed>;
 
@@ -32,10 +34,8 @@ fn clear(room: &mut Room) -> &mut Parsed {
 #[inline(always)]
 pub fn parse(skb: *mut __sk_buff, entry: u32, room: &mut Room) -> &mut Parsed {
     let parsed = clear(room);
-    // SAFETY: the context is the one that the kernel has given; the verifier checks each field.
-    let linear = unsafe { Linear { data: (*skb).data as usize, end: (*skb).data_end as usize } };
     let link_header = entry & NO_LINK_HEADER == 0;
-    if flow_key::parse_usual(&linear, tag(skb), link_header, parsed).is_none() {
+    if flow_key::parse_usual(&Linear::of(skb), tag(skb), link_header, parsed).is_none() {
         parse_again(skb, entry, parsed);
     }
     parsed
@@ -52,55 +52,9 @@ fn parse_again(skb: *mut __sk_buff, entry: u32, parsed: *mut Parsed) {
 
 #[inline(always)]
 fn tag(skb: *mut __sk_buff) -> Option<u16> {
-    // SAFETY: as above.
+    // SAFETY: the context is the one that the kernel has given; the verifier checks each field.
     let (present, tag) = unsafe { ((*skb).vlan_present, (*skb).vlan_tci) };
     if present == 0 { None } else { Some(tag as u16) }
-}
-
-/// What of a packet lies in one piece.
-struct Linear {
-    data: usize,
-    end: usize,
-}
-
-/// Bytes that the verifier knows to be there.
-struct InPlace(usize);
-
-impl Head for Linear {
-    type Part = InPlace;
-
-    #[inline(always)]
-    fn part(&self, offset: u32, length: u32) -> Option<InPlace> {
-        let part = self.data + offset as usize;
-        if part + length as usize > self.end { None } else { Some(InPlace(part)) }
-    }
-}
-
-impl InPlace {
-    #[inline(always)]
-    fn read<T: Copy>(&self, at: u32) -> T {
-        // SAFETY: the verifier refuses what is not within the part.
-        unsafe { *((self.0 + at as usize) as *const T) }
-    }
-}
-
-impl Part for InPlace {
-    #[inline(always)]
-    fn u8(&self, at: u32) -> u8 {
-        self.read(at)
-    }
-    #[inline(always)]
-    fn u16(&self, at: u32) -> u16 {
-        self.read(at)
-    }
-    #[inline(always)]
-    fn u32(&self, at: u32) -> u32 {
-        self.read(at)
-    }
-    #[inline(always)]
-    fn u64(&self, at: u32) -> u64 {
-        self.read(at)
-    }
 }
 
 /// A packet in several pieces.

@@ -12,6 +12,7 @@
 
 mod cost;
 mod count;
+mod linear;
 mod skb;
 
 use aya_ebpf::{
@@ -20,69 +21,121 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use count::{Direction, Slot};
+use count::{Cpu, Direction, Slot};
 use netmon_common::Counters;
 use netmon_ebpf::segments::Extra;
 
 /// Counts what the interface receives, before anything else in the stack sees it.
 #[classifier]
 pub fn netmon_ingress(ctx: TcContext) -> i32 {
-    count_skb(&ctx, Direction::Rx, extra_received)
+    let (skb, cpu) = (ctx.skb.skb, Cpu::this());
+    match count::entry(skb::ifindex(skb)) {
+        Some(entry) => count_skb(skb, cpu, entry, Direction::Rx, extra_received),
+        None => received_elsewhere(skb),
+    }
+    TC_ACT_UNSPEC
 }
 
 /// Counts what the stack hands to the interface, before its queueing discipline.
 #[classifier]
 pub fn netmon_egress(ctx: TcContext) -> i32 {
-    count_skb(&ctx, Direction::Tx, extra_transmitted)
+    let (skb, cpu) = (ctx.skb.skb, Cpu::this());
+    match count::entry(skb::ifindex(skb)) {
+        Some(entry) => count_skb(skb, cpu, entry, Direction::Tx, extra_transmitted),
+        None => transmitted_elsewhere(skb),
+    }
+    TC_ACT_UNSPEC
 }
 
 /// Counts frames as the driver receives them, before the stack makes skbs of them.
 #[xdp]
 pub fn netmon_xdp(ctx: XdpContext) -> u32 {
-    count_frame(&ctx, || (ctx.data_end() - ctx.data()) as u64)
+    let cpu = Cpu::this();
+    match count::entry(ifindex(ctx.ctx)) {
+        Some(entry) => count_frame(cpu, entry, || length(ctx.ctx)),
+        None => frame_elsewhere(ctx.ctx),
+    }
+    xdp_action::XDP_PASS
 }
 
 /// The same for drivers and MTUs whose frames lie in several buffers. Asking for the length of
 /// all of them is a call that costs more than the counting (6 ns, Linux 6.18).
 #[xdp(frags)]
 pub fn netmon_xdp_frags(ctx: XdpContext) -> u32 {
-    // SAFETY: the context is the one that the kernel has given.
-    count_frame(&ctx, || unsafe { bpf_xdp_get_buff_len(ctx.ctx) })
-}
-
-/// The length is asked for last, so that no register keeps it meanwhile.
-#[inline(always)]
-fn count_frame(ctx: &XdpContext, len: impl FnOnce() -> u64) -> u32 {
-    // SAFETY: the context is the one that the kernel has given.
-    let ifindex = unsafe { (*ctx.ctx).ingress_ifindex };
-    if let Some(slot) = Slot::of(ifindex, Direction::Rx, || frame_elsewhere(ctx.ctx)) {
-        slot.add(len());
+    let cpu = Cpu::this();
+    match count::entry(ifindex(ctx.ctx)) {
+        Some(entry) => count_frame(cpu, entry, || length_of_all(ctx.ctx)),
+        None => frames_elsewhere(ctx.ctx),
     }
     xdp_action::XDP_PASS
 }
 
-#[inline(never)]
-fn frame_elsewhere(ctx: *mut xdp_md) -> u32 {
+#[inline(always)]
+fn ifindex(ctx: *mut xdp_md) -> u32 {
     // SAFETY: the context is the one that the kernel has given.
-    let ifindex = unsafe { (*ctx).ingress_ifindex };
-    count::entry_elsewhere(&XdpContext::new(ctx), ifindex)
+    unsafe { (*ctx).ingress_ifindex }
+}
+
+#[inline(always)]
+fn length(ctx: *mut xdp_md) -> u64 {
+    let ctx = XdpContext::new(ctx);
+    (ctx.data_end() - ctx.data()) as u64
+}
+
+#[inline(always)]
+fn length_of_all(ctx: *mut xdp_md) -> u64 {
+    // SAFETY: the context is the one that the kernel has given.
+    unsafe { bpf_xdp_get_buff_len(ctx) }
+}
+
+#[inline(never)]
+fn frame_elsewhere(ctx: *mut xdp_md) {
+    count_frame(Cpu::this(), entry_elsewhere(ctx), || length(ctx));
+}
+
+#[inline(never)]
+fn frames_elsewhere(ctx: *mut xdp_md) {
+    count_frame(Cpu::this(), entry_elsewhere(ctx), || length_of_all(ctx));
+}
+
+#[inline(always)]
+fn entry_elsewhere(ctx: *mut xdp_md) -> u32 {
+    count::entry_elsewhere(&XdpContext::new(ctx), ifindex(ctx))
+}
+
+/// The length is asked for last, so that no register keeps it meanwhile.
+#[inline(always)]
+fn count_frame(cpu: Cpu, entry: u32, len: impl FnOnce() -> u64) {
+    if let Some(slot) = Slot::at(cpu, entry, Direction::Rx) {
+        slot.add(len());
+    }
 }
 
 #[inline(always)]
 fn count_skb(
-    ctx: &TcContext,
+    skb: *mut __sk_buff,
+    cpu: Cpu,
+    entry: u32,
     direction: Direction,
     extra: impl FnOnce(*mut __sk_buff, *mut Counters),
-) -> i32 {
-    let skb = ctx.skb.skb;
-    let Some(slot) = Slot::at(skb::entry(skb), direction) else {
-        return TC_ACT_UNSPEC;
+) {
+    let Some(slot) = Slot::at(cpu, entry, direction) else {
+        return;
     };
     slot.add(u64::from(skb::length(skb)));
     if skb::has_extra(skb) {
         extra(skb, slot.counters());
     }
-    TC_ACT_UNSPEC
+}
+
+#[inline(never)]
+fn received_elsewhere(skb: *mut __sk_buff) {
+    count_skb(skb, Cpu::this(), skb::entry_elsewhere(skb), Direction::Rx, extra_received);
+}
+
+#[inline(never)]
+fn transmitted_elsewhere(skb: *mut __sk_buff) {
+    count_skb(skb, Cpu::this(), skb::entry_elsewhere(skb), Direction::Tx, extra_transmitted);
 }
 
 #[inline(never)]

@@ -4,16 +4,16 @@ use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use netmon_ebpf::segments::{self, Extra, Packet};
 
 use crate::count::{self, Direction};
+use crate::linear::Linear;
 
 /// Bytes of a VLAN tag.
 pub const VLAN_TAG: u32 = 4;
 
-/// The slot entry of the packet's interface.
+/// The packet's interface.
 #[inline(always)]
-pub fn entry(skb: *mut __sk_buff) -> u32 {
+pub fn ifindex(skb: *mut __sk_buff) -> u32 {
     // SAFETY: the context is the one that the kernel has given; the verifier checks each field.
-    let ifindex = unsafe { (*skb).ifindex };
-    count::entry(ifindex, || elsewhere(skb))
+    unsafe { (*skb).ifindex }
 }
 
 /// The packet's bytes, as the stack handles it.
@@ -23,18 +23,19 @@ pub fn length(skb: *mut __sk_buff) -> u32 {
     unsafe { (*skb).len }
 }
 
-/// Whether [`extra`] may be more than nothing.
+/// Whether [`extra`] may be more than nothing. Every tag that was taken out has a protocol, which
+/// is one instruction to read where `vlan_present` is three; before Linux 6.2 a tag that is gone
+/// may have left its protocol behind, and there is nothing extra.
 #[inline(always)]
 pub fn has_extra(skb: *mut __sk_buff) -> bool {
     // SAFETY: as above.
-    unsafe { (*skb).gso_size != 0 || (*skb).vlan_present != 0 }
+    unsafe { (*skb).gso_size != 0 || (*skb).vlan_proto != 0 }
 }
 
-#[inline(never)]
-fn elsewhere(skb: *mut __sk_buff) -> u32 {
-    // SAFETY: as above.
-    let ifindex = unsafe { (*skb).ifindex };
-    count::entry_elsewhere(&TcContext::new(skb), ifindex)
+/// The slot entry of an interface that has none in the table. It should be called out of line.
+#[inline(always)]
+pub fn entry_elsewhere(skb: *mut __sk_buff) -> u32 {
+    count::entry_elsewhere(&TcContext::new(skb), ifindex(skb))
 }
 
 /// What a super-packet, or a packet with a VLAN tag taken out, is on the wire beyond its skb.
@@ -56,11 +57,15 @@ pub fn extra(skb: *mut __sk_buff, direction: Direction) -> Extra {
 /// until Linux 6.17 (and does in 6.1; 6.12.117 has it mended), so they are read there too.
 #[inline(always)]
 fn segmented(skb: *mut __sk_buff, direction: Direction, gso_size: u32) -> Extra {
-    // SAFETY: as above.
-    let (ifindex, len) = unsafe { ((*skb).ifindex, (*skb).len) };
+    let (ifindex, len) = (ifindex(skb), length(skb));
     let told = if direction == Direction::Tx { told_by_kernel(skb, len) } else { None };
     let ctx = TcContext::new(skb);
-    let read = segments::extra(&Skb(&ctx), len, gso_size, count::has_link_header(ifindex));
+    let link_header = count::has_link_header(ifindex);
+    let usual = match link_header {
+        true => segments::extra_usual(&Linear::of(skb), len, gso_size),
+        false => None,
+    };
+    let read = usual.or_else(|| segments::extra(&Skb(&ctx), len, gso_size, link_header));
     match segments::larger(told, read) {
         Some(extra) => extra,
         None => {

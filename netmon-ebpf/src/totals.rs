@@ -1,10 +1,7 @@
 //! Exact totals of an interface by protocol and size, and the bytes of each jiffy. Each CPU has
 //! its own, and user space maps them all.
 
-use aya_ebpf::{
-    Global, bindings::BPF_F_MMAPABLE, helpers::generated::bpf_get_smp_processor_id, macros::map,
-    maps::Array,
-};
+use aya_ebpf::{Global, bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use netmon_common::traffic::{
     DirectionTotals, PROTOCOL_CLASSES, Pair, SIZES, SlotTotals, bucket_bytes, first_bucket,
     round_of, size_class,
@@ -20,23 +17,16 @@ static TOTALS: Array<SlotTotals> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 static BURSTS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[unsafe(no_mangle)]
-static TOTALS_SLOTS: Global<u32> = Global::new(1);
-
-#[unsafe(no_mangle)]
 static BURST_SLOTS: Global<u32> = Global::new(1);
 
 #[unsafe(no_mangle)]
 static BURST_SHIFT: Global<u32> = Global::new(0);
 
-/// Adds a packet.
+/// Adds a packet of the interface whose slot on this CPU is at `index`. One that the maps have no
+/// room for has none of this.
 #[inline(always)]
-pub fn add(packet: &Packet, slot: u32, class: u32) {
-    // SAFETY: a helper without arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let slots = TOTALS_SLOTS.load();
-    if slot < slots
-        && let Some(totals) = TOTALS.get_ptr_mut(cpu * slots + slot)
-    {
+pub fn add(packet: &Packet, index: u32, class: u32) {
+    if let Some(totals) = TOTALS.get_ptr_mut(index) {
         // SAFETY: the map holds the memory for as long as the program runs, and nothing else
         // writes there meanwhile: see `count::Slot::add`.
         let totals = unsafe {
@@ -47,9 +37,9 @@ pub fn add(packet: &Packet, slot: u32, class: u32) {
         };
         add_to(totals, packet, class);
     }
-    let slots = BURST_SLOTS.load();
-    if slot < slots {
-        add_burst(packet, cpu, slots, slot);
+    // Beyond it the index of a bucket would not fit into 32 bits.
+    if index < BURST_SLOTS.load() {
+        add_burst(packet, index);
     }
 }
 
@@ -87,13 +77,13 @@ fn add_pair(pair: &mut Pair, packets: u64, bytes: u64) {
 }
 
 #[inline(always)]
-fn add_burst(packet: &Packet, cpu: u32, slots: u32, slot: u32) {
+fn add_burst(packet: &Packet, index: u32) {
     let shift = BURST_SHIFT.load();
     let direction = match packet.direction {
         Direction::Rx => 0,
         Direction::Tx => 1,
     };
-    let first = first_bucket(cpu, slots, slot, direction, shift);
+    let first = first_bucket(index, direction, shift);
     let index = first + (packet.jiffy as u32 & ((1 << shift) - 1));
     if let Some(bucket) = BURSTS.get_ptr_mut(index) {
         let round = round_of(packet.jiffy, shift);

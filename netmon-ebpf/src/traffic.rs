@@ -14,6 +14,7 @@
 mod count;
 mod flows;
 mod head;
+mod linear;
 mod skb;
 mod totals;
 
@@ -23,8 +24,7 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use count::{Direction, Slot};
-use netmon_common::SLOT_MASK;
+use count::{Cpu, Direction, Slot};
 use netmon_ebpf::segments::Extra;
 
 /// Counts what the interface receives, before anything else in the stack sees it.
@@ -78,9 +78,11 @@ fn look(
     direction: Direction,
     extra: impl FnOnce(*mut __sk_buff) -> u64,
 ) -> i32 {
-    let (entry, length) = (skb::entry(skb), skb::length(skb));
+    let cpu = Cpu::this();
+    let entry = count::entry(skb::ifindex(skb)).unwrap_or_else(|| elsewhere(skb));
+    let length = skb::length(skb);
     let extra = if skb::has_extra(skb) { unpacked(extra(skb)) } else { Extra::default() };
-    if let Some(slot) = Slot::at(entry, direction) {
+    if let Some(slot) = Slot::at(cpu, entry, direction) {
         slot.add(u64::from(length));
         if extra != Extra::default() {
             slot.add_extra(u64::from(extra.packets), u64::from(extra.bytes));
@@ -91,9 +93,14 @@ fn look(
     let packet = Packet { skb, direction, length, extra, jiffy };
     let mut room = head::Room::uninit();
     let parsed = head::parse(skb, entry, &mut room);
-    totals::add(&packet, entry & SLOT_MASK, parsed.class);
+    totals::add(&packet, cpu.index(entry), parsed.class);
     flows::add(&packet, parsed);
     TC_ACT_UNSPEC
+}
+
+#[inline(never)]
+fn elsewhere(skb: *mut __sk_buff) -> u32 {
+    skb::entry_elsewhere(skb)
 }
 
 #[inline(never)]

@@ -32,6 +32,7 @@ pub mod report;
 pub mod route;
 pub mod rtnl;
 pub mod scratch;
+pub mod slots;
 pub mod sysfs;
 pub mod terminal;
 pub mod traffic;

@@ -4,7 +4,7 @@
 //! Input: whether there is a link header (1 byte), the payload of a segment (2), the packet's
 //! length beyond what is given of it (3), all little endian; then the packet's first bytes.
 
-use self::kernel_side::{Extra, Packet, extra, larger};
+use self::kernel_side::{Extra, Packet, extra, extra_usual, larger};
 
 /// The kernel programs' own file: it knows nothing of the kernel.
 #[expect(unreachable_pub, reason = "it is public in its own crate")]
@@ -48,10 +48,11 @@ pub(super) fn target(data: &[u8]) -> bool {
     let gso_size = u32::from(u16::from_le_bytes([*s0, *s1]));
     let further = u32::from_le_bytes([*l0, *l1, *l2, 0]);
     let len = (packet.len() as u32).saturating_add(further).min(LONGEST);
-    let Some(Extra { packets, bytes }) = extra(&Bytes(packet), len, gso_size, link_header & 1 == 1)
-    else {
-        return false;
-    };
+    let (packet, link_header) = (Bytes(packet), link_header & 1 == 1);
+    let read = extra(&packet, len, gso_size, link_header);
+    let usual = extra_usual(&packet, len, gso_size).filter(|_| link_header);
+    assert!(usual.is_none() || usual == read, "the usual way says {usual:?}, the whole {read:?}");
+    let Some(Extra { packets, bytes }) = read else { return false };
     assert!(gso_size > 0, "cut into nothing");
     if packets == 0 {
         assert_eq!(bytes, 0, "nothing is cut");
@@ -59,7 +60,7 @@ pub(super) fn target(data: &[u8]) -> bool {
     }
     assert_eq!(bytes % packets, 0, "each segment has the same headers");
     let headers = bytes / packets;
-    assert!(headers >= 14 || link_header & 1 == 0, "no headers of {headers} bytes");
+    assert!(headers >= 14 || !link_header, "no headers of {headers} bytes");
     // All segments but the last are full, and the last is not empty.
     let payload = len.checked_sub(headers);
     let segments = payload.map(|payload| payload.div_ceil(gso_size));

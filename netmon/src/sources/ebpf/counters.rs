@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use netmon_common::{SlotCounters, counters_index};
+use netmon_common::{SLOT_BLOCK, SlotCounters, slot_index};
 
 use super::mapped::MappedArray;
 
@@ -12,7 +12,8 @@ use super::mapped::MappedArray;
 #[derive(Debug)]
 pub struct CounterReader {
     counters: MappedArray<SlotCounters>,
-    slots_per_cpu: u32,
+    /// Of each CPU.
+    slots: u32,
     cpus: u32,
     sums: Vec<SlotCounters>,
 }
@@ -22,20 +23,24 @@ impl CounterReader {
     ///
     /// # Errors
     /// See [`MappedArray::new`].
-    pub fn new(map: impl AsFd, slots_per_cpu: u32, cpus: u32) -> io::Result<Self> {
-        let counters = MappedArray::new(map, slots_per_cpu.saturating_mul(cpus))?;
-        Ok(Self { counters, slots_per_cpu, cpus, sums: Vec::new() })
+    pub fn new(map: impl AsFd, slots: u32, cpus: u32) -> io::Result<Self> {
+        let counters = MappedArray::new(map, slots.saturating_mul(cpus))?;
+        Ok(Self { counters, slots, cpus, sums: Vec::new() })
     }
 
     /// Reads the first `slots` slots. Room is kept for the next time.
     pub fn read(&mut self, slots: u32) {
-        let Self { counters, slots_per_cpu, cpus, sums } = self;
+        let Self { counters, cpus, sums, .. } = self;
         sums.clear();
-        sums.resize(slots.min(*slots_per_cpu) as usize, SlotCounters::default());
-        // CPU by CPU, as they lie in memory.
-        for cpu in 0..*cpus {
-            for (sum, slot) in sums.iter_mut().zip(0..) {
-                add(sum, counters.get(counters_index(cpu, *slots_per_cpu, slot)));
+        sums.resize(slots.min(self.slots) as usize, SlotCounters::default());
+        // As they lie in memory.
+        for (block, first) in
+            sums.chunks_mut(SLOT_BLOCK as usize).zip((0..).step_by(SLOT_BLOCK as usize))
+        {
+            for cpu in 0..*cpus {
+                for (sum, index) in block.iter_mut().zip(slot_index(cpu, *cpus, first)..) {
+                    add(sum, counters.get(index));
+                }
             }
         }
     }
@@ -49,9 +54,9 @@ impl CounterReader {
     /// A slot's counters as they are now. `None` beyond the last slot.
     #[must_use]
     pub fn now(&self, slot: u32) -> Option<SlotCounters> {
-        let mut sum = (slot < self.slots_per_cpu).then(SlotCounters::default)?;
+        let mut sum = (slot < self.slots).then(SlotCounters::default)?;
         for cpu in 0..self.cpus {
-            add(&mut sum, self.counters.get(counters_index(cpu, self.slots_per_cpu, slot)));
+            add(&mut sum, self.counters.get(slot_index(cpu, self.cpus, slot)));
         }
         Some(sum)
     }
@@ -65,6 +70,8 @@ fn add(sum: &mut SlotCounters, counters: Option<SlotCounters>) {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use netmon_common::Counters;
 
     use super::*;
@@ -77,20 +84,28 @@ mod tests {
             let tx = Counters { extra_packets: number, ..Counters::default() };
             SlotCounters { rx, tx }
         };
-        // Three slots of two CPUs.
-        let mut values = [1, 2, 3, 10, 20, 30].map(slot);
+        // 32 slots of two CPUs, as they lie in memory: the one counts 1 to 32, the other thousands.
+        let (first, second) = (1..=16, 17..=32);
+        let thousands =
+            |numbers: &RangeInclusive<u64>| numbers.clone().map(|number| number * 1_000);
+        let numbers = first.clone().chain(thousands(&first));
+        let numbers = numbers.chain(second.clone()).chain(thousands(&second));
+        let mut values: Vec<_> = numbers.map(slot).collect();
         let file = memory(&values);
-        let mut reader = CounterReader::new(&file, 3, 2).unwrap();
+        let mut reader = CounterReader::new(&file, 32, 2).unwrap();
         assert_eq!(reader.slot(0), None, "not read yet");
-        reader.read(2);
-        assert_eq!([0, 1, 2].map(|at| reader.slot(at)), [Some(slot(11)), Some(slot(22)), None]);
+        reader.read(18);
+        for at in 0..18 {
+            assert_eq!(reader.slot(at), Some(slot(1_001 * (u64::from(at) + 1))), "{at}");
+        }
+        assert_eq!(reader.slot(18), None, "not asked for");
         reader.read(99);
-        assert_eq!([2, 3].map(|at| reader.slot(at)), [Some(slot(33)), None]);
+        assert_eq!([31, 32].map(|at| reader.slot(at)), [Some(slot(32_032)), None]);
 
-        values[5].rx.packets += 1;
+        values[63].rx.packets += 1;
         std::os::unix::fs::FileExt::write_all_at(&file, bytemuck::cast_slice(&values), 0).unwrap();
-        assert_eq!(reader.slot(2), Some(slot(33)), "as last read");
-        assert_eq!(reader.now(2).map(|now| now.rx.packets), Some(34));
-        assert_eq!(reader.now(3), None);
+        assert_eq!(reader.slot(31), Some(slot(32_032)), "as last read");
+        assert_eq!(reader.now(31).map(|now| now.rx.packets), Some(32_033));
+        assert_eq!(reader.now(32), None);
     }
 }

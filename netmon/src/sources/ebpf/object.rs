@@ -4,7 +4,7 @@ use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use netmon_common as common;
+use netmon_common::{self as common, SlotEntries};
 
 use super::counters::CounterReader;
 use super::cpus;
@@ -123,7 +123,6 @@ pub fn load(
     let mut loader = EbpfLoader::new();
     loader
         .override_global(aya_log::LEVEL, &level, false)
-        .override_global(common::SLOTS_PER_CPU, &slots, true)
         .map_max_entries(common::COUNTERS, slots.saturating_mul(cpus))
         .map_max_entries(common::FAR_SLOTS, slots)
         .map_max_entries(common::THREADS, 1);
@@ -158,7 +157,7 @@ pub fn load(
         Some((options, layout)) => Some(FlowReader::new(&mut programs.ebpf, options, layout)?),
         None => None,
     };
-    Ok(Loaded { counters, flows, slots: SlotTable::new(slot_maps, slots), programs, logger })
+    Ok(Loaded { counters, flows, slots: SlotTable::new(slot_maps, slots, cpus), programs, logger })
 }
 
 /// Programs that look into packets at places that they compute need one privilege more.
@@ -186,7 +185,6 @@ pub(super) fn load_small() -> Result<Ebpf, EbpfUnavailable> {
     EbpfLoader::new()
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries(common::COUNTERS, 1)
-        .map_max_entries(common::SLOTS, 1)
         .map_max_entries(common::FAR_SLOTS, 1)
         .load(OBJECT)
         .map_err(|error| EbpfUnavailable::new("cannot create the eBPF maps", &error))
@@ -218,9 +216,9 @@ fn counters(ebpf: &Ebpf, slots: u32, cpus: u32) -> Result<CounterReader, EbpfUna
 fn slot_maps(ebpf: &mut Ebpf) -> Result<SlotMaps, EbpfUnavailable> {
     let (direct, far) = (take_map(ebpf, common::SLOTS)?, take_map(ebpf, common::FAR_SLOTS)?);
     let wrong = |error| EbpfUnavailable::new("cannot use the embedded eBPF object", &error);
-    let direct: Array<MapData, u32> = direct.try_into().map_err(wrong)?;
+    let direct: Array<MapData, SlotEntries> = direct.try_into().map_err(wrong)?;
     let far: HashMap<MapData, u32, u32> = far.try_into().map_err(wrong)?;
-    Ok(SlotMaps { direct, far })
+    Ok(SlotMaps::new(direct, far))
 }
 
 #[cfg(test)]

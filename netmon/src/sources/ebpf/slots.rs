@@ -2,9 +2,10 @@
 //! side, and the lowest free one is used next.
 
 use std::collections::{BTreeSet, HashMap as Table};
+use std::mem;
 
 use aya::maps::{Array, HashMap, MapData, MapError};
-use netmon_common::{DIRECT_IFINDEXES, NO_LINK_HEADER, UNKNOWN_SLOT};
+use netmon_common::{NO_LINK_HEADER, SlotEntries, UNKNOWN_SLOT, slot_index};
 
 use crate::model::link::IfIndex;
 
@@ -21,16 +22,33 @@ pub trait SlotWriter {
 
 /// The maps in the kernel.
 pub struct SlotMaps {
-    pub(super) direct: Array<MapData, u32>,
-    pub(super) far: HashMap<MapData, u32, u32>,
+    direct: Array<MapData, SlotEntries>,
+    /// What `direct` holds: an array of one element is written whole.
+    entries: Box<SlotEntries>,
+    far: HashMap<MapData, u32, u32>,
+}
+
+impl SlotMaps {
+    /// Maps in which no interface has a slot yet.
+    pub(super) fn new(
+        direct: Array<MapData, SlotEntries>,
+        far: HashMap<MapData, u32, u32>,
+    ) -> Self {
+        Self { direct, entries: bytemuck::zeroed_box(), far }
+    }
 }
 
 impl SlotWriter for SlotMaps {
     type Error = MapError;
 
     fn write(&mut self, ifindex: IfIndex, entry: Option<u32>) -> Result<(), MapError> {
-        if ifindex.0 < DIRECT_IFINDEXES {
-            return self.direct.set(ifindex.0, entry.unwrap_or(UNKNOWN_SLOT), 0);
+        if let Some(kept) = self.entries.get_mut(ifindex.0 as usize) {
+            let before = mem::replace(kept, entry.unwrap_or(UNKNOWN_SLOT));
+            let written = self.direct.set(0, self.entries.as_ref(), 0);
+            if let (Err(_), Some(kept)) = (&written, self.entries.get_mut(ifindex.0 as usize)) {
+                *kept = before;
+            }
+            return written;
         }
         match entry {
             Some(entry) => self.far.insert(ifindex.0, entry, 0),
@@ -54,16 +72,18 @@ pub enum SlotError<E> {
 pub struct SlotTable<W> {
     writer: W,
     capacity: u32,
+    cpus: u32,
     taken: Table<IfIndex, u32>,
     free: BTreeSet<u32>,
     next: u32,
 }
 
 impl<W: SlotWriter> SlotTable<W> {
-    /// An empty table with slots 1 to `capacity` − 1 (slot 0 is for packets without one).
-    pub fn new(writer: W, capacity: u32) -> Self {
+    /// An empty table with slots 1 to `capacity` − 1 (slot 0 is for packets without one), each on
+    /// so many CPUs.
+    pub fn new(writer: W, capacity: u32, cpus: u32) -> Self {
         let next = UNKNOWN_SLOT + 1;
-        Self { writer, capacity, taken: Table::new(), free: BTreeSet::new(), next }
+        Self { writer, capacity, cpus, taken: Table::new(), free: BTreeSet::new(), next }
     }
 
     /// Gives an interface a slot and tells the programs. The same again when it has one.
@@ -87,7 +107,8 @@ impl<W: SlotWriter> SlotTable<W> {
             None => return Err(SlotError::Full(self.capacity - 1)),
         };
         let flag = if link_header { 0 } else { NO_LINK_HEADER };
-        if let Err(error) = self.writer.write(ifindex, Some(slot | flag)) {
+        let entry = slot_index(0, self.cpus, slot) | flag;
+        if let Err(error) = self.writer.write(ifindex, Some(entry)) {
             self.free.insert(slot);
             return Err(SlotError::Write(error));
         }
@@ -126,7 +147,7 @@ mod tests {
 
     #[test]
     fn slots_are_dense_and_used_again() {
-        let mut table = SlotTable::new(Written::default(), 4);
+        let mut table = SlotTable::new(Written::default(), 4, 2);
         let given: Vec<_> = [70_000, 2, 9].map(|ifindex| table.give(IfIndex(ifindex), true)).into();
         assert_eq!(given, [Ok(1), Ok(2), Ok(3)]);
         assert_eq!(table.give(IfIndex(2), true), Ok(2), "the same again");
@@ -149,8 +170,18 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_tells_where_the_slot_of_the_first_cpu_is() {
+        let mut table = SlotTable::new(Written::default(), 64, 3);
+        for slot in 1..=16 {
+            assert_eq!(table.give(IfIndex(100 + slot), true), Ok(slot));
+        }
+        // After sixteen slots of each of the other two CPUs.
+        assert_eq!(table.writer.0[14..], [(115, Some(15)), (116, Some(48))]);
+    }
+
+    #[test]
     fn a_failed_write_gives_the_slot_back() {
-        let mut table = SlotTable::new(Written::default(), 2);
+        let mut table = SlotTable::new(Written::default(), 2, 2);
         assert_eq!(table.give(IfIndex(13), true), Err(SlotError::Write("unlucky")));
         assert_eq!(table.give(IfIndex(14), true), Ok(1));
     }

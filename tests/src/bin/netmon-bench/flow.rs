@@ -4,23 +4,22 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use aya::maps::Array;
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use netmon_common::traffic::{
-    BURST_SHIFT, BURST_SLOTS, BURSTS, FLOW_CPUS, FLOW_SAMPLE, FLOWS, TOTALS, TOTALS_SLOTS,
+    BURST_SHIFT, BURST_SLOTS, BURSTS, FLOW_CPUS, FLOW_SAMPLE, FLOWS, TOTALS,
 };
-use netmon_common::{COUNTERS, EGRESS_PROGRAM, INGRESS_PROGRAM, SLOTS, SLOTS_PER_CPU_DEFAULT};
+use netmon_common::{COUNTERS, EGRESS_PROGRAM, INGRESS_PROGRAM, SLOT_BLOCK, SLOTS_PER_CPU_DEFAULT};
 use netmon_tests::bpf::{Kind, load_constant, possible_cpus};
+use netmon_tests::slots::only_slot;
 
-use crate::packet::{EMPTY, LOOPBACK, SLOT, TC_ACT_UNSPEC, row};
-use crate::samples::{Row, paired};
+use crate::packet::{Costs, EMPTY, LOOPBACK, SLOT, TC_ACT_UNSPEC};
+use crate::samples::Row;
 use crate::test_run::{Input, nanoseconds};
 
 /// The object with the programs that tell flows apart.
 pub(crate) const OBJECT: &str = "traffic.bpf.o";
 
-const SLOTS_HERE: u32 = 16;
 /// Buckets of a ring, as on a kernel with 250 ticks a second: two to this.
 const SHIFT: u32 = 9;
 /// Room for every new flow of a long measurement.
@@ -30,20 +29,19 @@ const NEW: u32 = 5_000;
 
 fn load(object: &Path, capacity: u32, sample: u32) -> Result<Ebpf> {
     let cpus = possible_cpus()?;
+    let slots = SLOT_BLOCK * cpus;
     let mut ebpf = EbpfLoader::new()
-        .override_global(TOTALS_SLOTS, &SLOTS_HERE, true)
-        .override_global(BURST_SLOTS, &SLOTS_HERE, true)
+        .override_global(BURST_SLOTS, &slots, true)
         .override_global(BURST_SHIFT, &SHIFT, true)
         .override_global(FLOW_SAMPLE, &sample, true)
         .map_max_entries(COUNTERS, SLOTS_PER_CPU_DEFAULT * cpus)
         .map_max_entries(FLOWS, capacity)
-        .map_max_entries(TOTALS, SLOTS_HERE * cpus)
-        .map_max_entries(BURSTS, (SLOTS_HERE * cpus * 2) << SHIFT)
+        .map_max_entries(TOTALS, slots)
+        .map_max_entries(BURSTS, (slots * 2) << SHIFT)
         .map_max_entries(FLOW_CPUS, cpus)
         .load_file(object)
         .with_context(|| format!("loading {}", object.display()))?;
-    let mut slots: Array<_, u32> = ebpf.map_mut(SLOTS).context("no map SLOTS")?.try_into()?;
-    slots.set(LOOPBACK, SLOT, 0)?;
+    only_slot(&mut ebpf, LOOPBACK, SLOT)?;
     for name in [INGRESS_PROGRAM, EGRESS_PROGRAM] {
         let program = ebpf.program_mut(name).with_context(|| format!("no program {name}"))?;
         let program: &mut SchedClassifier = program.try_into()?;
@@ -67,7 +65,11 @@ pub(crate) fn rows(object: &Path, rounds: usize, calls: usize) -> Result<Vec<Row
     ] {
         let program = ebpf.program(program).with_context(|| format!("no program {program}"))?;
         let program = program.fd()?.as_fd();
-        rows.push(row(name, program, empty.as_fd(), input, None, (rounds, calls))?);
+        let mut costs = Costs::default();
+        for _ in 0..rounds {
+            costs.add(program, empty.as_fd(), input, calls)?;
+        }
+        rows.push(costs.row(name, None));
     }
     let program = |ebpf: &Ebpf| -> Result<_> {
         let program = ebpf.program(INGRESS_PROGRAM).context("no program")?;
@@ -82,7 +84,7 @@ pub(crate) fn rows(object: &Path, rounds: usize, calls: usize) -> Result<Vec<Row
 /// Every packet is of another flow, so each is run by a call of its own, and so for the empty
 /// program.
 fn once_each(name: &str, program: &impl AsFd, empty: &impl AsFd, rounds: usize) -> Result<Row> {
-    let (mut ours, mut of_empty) = (Vec::new(), Vec::new());
+    let mut costs = Costs::default();
     for round in 0..u32::try_from(rounds)? {
         let (mut time, mut time_of_empty) = (0.0, 0.0);
         for number in 0..NEW {
@@ -90,9 +92,8 @@ fn once_each(name: &str, program: &impl AsFd, empty: &impl AsFd, rounds: usize) 
             time_of_empty += nanoseconds(empty.as_fd(), &input, 1)?;
             time += nanoseconds(program.as_fd(), &input, 1)?;
         }
-        ours.push(time / f64::from(NEW));
-        of_empty.push(time_of_empty / f64::from(NEW));
+        costs.ours.push(time / f64::from(NEW));
+        costs.of_empty.push(time_of_empty / f64::from(NEW));
     }
-    let over = paired(&ours, &of_empty, |ours, empty| ours - empty);
-    Ok(Row::new(name, "ns", &ours).compared("ns over an empty program", &over, None))
+    Ok(costs.row(name, None))
 }

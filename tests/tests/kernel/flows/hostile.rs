@@ -11,10 +11,10 @@ use aya::programs::{SchedClassifier, TcAttachType, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, Pod};
 use netmon_common::traffic::{
     BURST_SHIFT, BURST_SLOTS, BURSTS, DirectionTotals, FLOW_CPUS, FLOWS, FlowKey, FlowValue,
-    SlotTotals, TOTALS, TOTALS_SLOTS,
+    SlotTotals, TOTALS,
 };
 use netmon_common::{
-    COUNTERS, EGRESS_PROGRAM, INGRESS_PROGRAM, NO_LINK_HEADER, SLOTS, SLOTS_PER_CPU_DEFAULT,
+    COUNTERS, EGRESS_PROGRAM, INGRESS_PROGRAM, NO_LINK_HEADER, SLOT_BLOCK, SLOTS_PER_CPU_DEFAULT,
 };
 use netmon_tests::bpf::possible_cpus;
 use netmon_tests::flow_key::{Parsed, parsed};
@@ -23,6 +23,7 @@ use netmon_tests::fuzz::mutate::{Random, mutated};
 use netmon_tests::fuzz::{self, segments};
 use netmon_tests::kernel::TCX;
 use netmon_tests::netns::Namespace;
+use netmon_tests::slots::only_slot;
 use netmon_tests::wait;
 
 use super::exact;
@@ -44,7 +45,6 @@ const CHANGED: usize = 3000;
 /// `lo`, whose packets test runs are.
 const LOOPBACK: u32 = 1;
 const SLOT: u32 = 3;
-const SLOTS_HERE: u32 = 4;
 const SHIFT: u32 = 4;
 /// What a test run takes at least (something behind an Ethernet header) and at most (a page).
 const LENGTHS: std::ops::Range<usize> = 15..3000;
@@ -68,14 +68,14 @@ type FlowMap<'a> = HashMap<&'a mut MapData, Plain<FlowKey>, Plain<FlowValue>>;
 
 fn load(flows: u32) -> Result<Ebpf> {
     let cpus = possible_cpus()?;
+    let slots = SLOT_BLOCK * cpus;
     let mut ebpf = EbpfLoader::new()
-        .override_global(TOTALS_SLOTS, &SLOTS_HERE, true)
-        .override_global(BURST_SLOTS, &SLOTS_HERE, true)
+        .override_global(BURST_SLOTS, &slots, true)
         .override_global(BURST_SHIFT, &SHIFT, true)
         .map_max_entries(COUNTERS, SLOTS_PER_CPU_DEFAULT * cpus)
         .map_max_entries(FLOWS, flows)
-        .map_max_entries(TOTALS, SLOTS_HERE * cpus)
-        .map_max_entries(BURSTS, (SLOTS_HERE * cpus * 2) << SHIFT)
+        .map_max_entries(TOTALS, slots)
+        .map_max_entries(BURSTS, (slots * 2) << SHIFT)
         .map_max_entries(FLOW_CPUS, cpus)
         .load(OBJECT)?;
     for name in [INGRESS_PROGRAM, EGRESS_PROGRAM] {
@@ -233,8 +233,7 @@ fn run(packets: &[(bool, Vec<u8>)], is_egress: bool) -> Result<()> {
     let (mut classes, mut bytes) = (BTreeMap::<usize, u64>::new(), 0);
     for (link_header, packet) in packets {
         let entry = SLOT | if *link_header { 0 } else { NO_LINK_HEADER };
-        let mut slots: Array<_, u32> = ebpf.map_mut(SLOTS).context(SLOTS)?.try_into()?;
-        slots.set(LOOPBACK, entry, 0)?;
+        only_slot(&mut ebpf, LOOPBACK, entry)?;
         let gso = Gso::any(&mut random, packet);
         let what = || format!("{gso:?} {link_header} {}", packet.escape_ascii());
         let name = if is_egress { EGRESS_PROGRAM } else { INGRESS_PROGRAM };
@@ -276,7 +275,7 @@ fn check_totals(
 ) -> Result<()> {
     let totals: Array<_, Plain<SlotTotals>> = ebpf.map(TOTALS).context(TOTALS)?.try_into()?;
     let (mut found, mut sum) = (BTreeMap::<usize, u64>::new(), 0);
-    for at in (SLOT..totals.len()).step_by(SLOTS_HERE as usize) {
+    for at in (SLOT..totals.len()).step_by(SLOT_BLOCK as usize) {
         let Plain(SlotTotals { rx, tx }) = totals.get(&at, 0)?;
         let (ours, other) = if is_egress { (tx, rx) } else { (rx, tx) };
         for (class, pair) in ours.protocols.iter().enumerate().filter(|(_, p)| p.packets > 0) {
@@ -360,8 +359,7 @@ fn attached(namespace: &Namespace, flows: usize) -> Result<Ebpf> {
     let (ifindex, room) = (namespace.ifindex("nt0")?, u32::try_from(2 * flows)?);
     namespace.run(move || {
         let mut ebpf = load(room)?;
-        let mut slots: Array<_, u32> = ebpf.map_mut(SLOTS).context(SLOTS)?.try_into()?;
-        slots.set(ifindex, SLOT, 0)?;
+        only_slot(&mut ebpf, ifindex, SLOT)?;
         program(&mut ebpf, INGRESS_PROGRAM)?.attach("nt0", TcAttachType::Ingress)?;
         program(&mut ebpf, EGRESS_PROGRAM)?.attach("nt0", TcAttachType::Egress)?;
         Ok(ebpf)

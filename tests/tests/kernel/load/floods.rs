@@ -1,7 +1,7 @@
 //! Frames as fast as all CPUs can send them.
 
 use anyhow::Result;
-use netmon_common::{COUNTERS, SLOTS_PER_CPU_DEFAULT, SlotCounters, counters_index};
+use netmon_common::{COUNTERS, SlotCounters, slot_index};
 use netmon_tests::{
     bpf,
     frame::{self, BROADCAST, TAG},
@@ -120,7 +120,7 @@ fn thirty_two_interfaces() -> Result<()> {
 fn each_cpu_counts_its_own() -> Result<()> {
     let namespace = veth()?;
     let agent = counting(&namespace, &["nt0"], "auto")?;
-    let map = agent.map(COUNTERS)?;
+    let (map, cpus) = (agent.map(COUNTERS)?, bpf::possible_cpus()?);
     /// The first slot that is given out.
     const SLOT: u32 = 1;
     let sent_by_cpu = || -> Result<Vec<(u64, u64)>> {
@@ -130,11 +130,11 @@ fn each_cpu_counts_its_own() -> Result<()> {
             bytes.map(u64::from_ne_bytes).map_err(anyhow::Error::from)
         };
         let of_cpu = |cpu| {
-            let index = counters_index(cpu, SLOTS_PER_CPU_DEFAULT, SLOT);
+            let index = slot_index(cpu, cpus, SLOT);
             let value = bpf::value(map, index, size_of::<SlotCounters>())?;
             Ok((number(&value, 4)?, number(&value, 5)?))
         };
-        (0..bpf::possible_cpus()?).map(of_cpu).collect()
+        (0..cpus).map(of_cpu).collect()
     };
     let each = load(100_000)?;
     let frame = frame::plain(BROADCAST, 60);

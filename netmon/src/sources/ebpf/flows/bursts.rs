@@ -1,6 +1,7 @@
 //! The fullest moment of an interface since it was last looked at, from the rings that the
 //! programs write: a bucket for each of the kernel's ticks.
 
+use netmon_common::slot_index;
 use netmon_common::traffic::{bucket_bytes, first_bucket, round_of};
 
 use super::layout::Layout;
@@ -13,7 +14,7 @@ pub fn fullest(
     (from, to): (u64, u64),
     bucket: impl Fn(u32) -> Option<u64>,
 ) -> u64 {
-    let Layout { cpus, burst_slots, burst_shift: shift, .. } = *layout;
+    let Layout { cpus, burst_shift: shift, .. } = *layout;
     // The bucket of the tick that it is now is being written: it was that of `to` less the ring.
     let from = from.max((to + 1).saturating_sub(1 << shift));
     (from..to)
@@ -21,8 +22,8 @@ pub fn fullest(
             let round = round_of(jiffy, shift);
             let at = (jiffy & ((1 << shift) - 1)) as u32;
             let of_cpu = |cpu| {
-                let value = bucket(first_bucket(cpu, burst_slots, slot, direction, shift) + at)?;
-                bucket_bytes(value, round)
+                let first = first_bucket(slot_index(cpu, cpus, slot), direction, shift);
+                bucket_bytes(bucket(first + at)?, round)
             };
             (0..cpus).filter_map(of_cpu).sum()
         })
@@ -34,12 +35,19 @@ pub fn fullest(
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout =
-        Layout { cpus: 2, capacity: 1, sample: 1, totals_slots: 4, burst_slots: 4, burst_shift: 4 };
+    const LAYOUT: Layout = Layout {
+        cpus: 2,
+        capacity: 1,
+        sample: 1,
+        totals_slots: 16,
+        burst_slots: 16,
+        burst_slots_of_all: 32,
+        burst_shift: 4,
+    };
 
     /// As the programs do.
     fn add(ring: &mut [u64], cpu: u32, jiffy: u64, bytes: u64) {
-        let at = first_bucket(cpu, 4, 3, 1, 4) + (jiffy & 15) as u32;
+        let at = first_bucket(slot_index(cpu, 2, 3), 1, 4) + (jiffy & 15) as u32;
         let round = round_of(jiffy, 4);
         let before = bucket_bytes(ring[at as usize], round).unwrap_or(0);
         ring[at as usize] = round | (before + bytes);

@@ -3,19 +3,17 @@
 use std::time::Duration;
 
 use aya::EbpfLoader;
+use netmon_common::SLOT_BLOCK;
 use netmon_common::traffic::{
     BURST_SHIFT, BURST_SLOTS, BURSTS, FLOW_CPUS, FLOW_SAMPLE, FLOWS, SlotTotals, TOTALS,
-    TOTALS_SLOTS,
 };
 
 use crate::model::traffic::options::{FlowOptions, MOST_FLOWS};
 
-/// What totals may take together, and bursts likewise, with more than [`LEAST_SLOTS`]: the memory
-/// is taken at the start, for every CPU that the kernel can have, which may be many more than
+/// What totals may take together, and bursts likewise, with more than [`SLOT_BLOCK`] slots, the
+/// fewest that there can be: the memory is taken at the start, for every CPU that the kernel can have, which may be many more than
 /// there are.
 const MOST_MEMORY: usize = 32 << 20;
-/// Fewer slots make no sense: interfaces come while netmon runs.
-const LEAST_SLOTS: u32 = 16;
 /// A ring must be longer than the usual second between two readings.
 const LEAST_RING: Duration = Duration::from_secs(2);
 
@@ -28,10 +26,12 @@ pub struct Layout {
     pub capacity: u32,
     /// Of so many packets one is looked at.
     pub sample: u32,
-    /// Slots with totals; interfaces beyond have none.
+    /// Slots of a CPU with totals; interfaces beyond have none. A multiple of [`SLOT_BLOCK`].
     pub totals_slots: u32,
-    /// Slots with rings for bursts; interfaces beyond have none.
+    /// Slots of a CPU with rings for bursts; interfaces beyond have none. Likewise.
     pub burst_slots: u32,
+    /// Those of all CPUs together.
+    pub burst_slots_of_all: u32,
     /// Two to this are the buckets of a ring: one for each tick of the kernel.
     pub burst_shift: u32,
 }
@@ -45,16 +45,20 @@ impl Layout {
         let ring = (2 * size_of::<u64>()) << burst_shift;
         let within = |slot: usize| {
             let most = MOST_MEMORY / (slot * cpus.max(1) as usize);
-            u32::try_from(most).unwrap_or(u32::MAX).max(LEAST_SLOTS)
+            let most = u32::try_from(most).unwrap_or(u32::MAX).max(SLOT_BLOCK);
+            most - most % SLOT_BLOCK
         };
         let wanted = options.interfaces.saturating_mul(2).next_power_of_two();
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(LEAST_SLOTS);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(SLOT_BLOCK);
+        let slots = slots.next_multiple_of(SLOT_BLOCK);
+        let burst_slots = wanted.min(within(ring)).min(slots);
         Self {
             cpus,
             capacity: options.capacity.clamp(1, MOST_FLOWS),
             sample: options.sample.max(1),
             totals_slots: slots.min(within(size_of::<SlotTotals>())),
-            burst_slots: wanted.min(within(ring)).min(slots),
+            burst_slots,
+            burst_slots_of_all: burst_slots * cpus,
             burst_shift,
         }
     }
@@ -68,14 +72,13 @@ impl Layout {
     /// How many values [`BURSTS`] has.
     #[must_use]
     pub const fn buckets(&self) -> u32 {
-        (self.burst_slots * self.cpus * 2) << self.burst_shift
+        (self.burst_slots_of_all * 2) << self.burst_shift
     }
 
     /// Tells the programs.
     pub(in super::super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
         loader
-            .override_global(TOTALS_SLOTS, &self.totals_slots, true)
-            .override_global(BURST_SLOTS, &self.burst_slots, true)
+            .override_global(BURST_SLOTS, &self.burst_slots_of_all, true)
             .override_global(BURST_SHIFT, &self.burst_shift, true)
             .override_global(FLOW_SAMPLE, &self.sample, true)
             .map_max_entries(FLOWS, self.capacity)
@@ -105,10 +108,10 @@ mod tests {
         assert_eq!((layout(4, 2, 250).totals_slots, layout(4, 2, 250).burst_slots), (1024, 16));
         assert_eq!(layout(64, 2, 250).burst_slots, 128);
         let many = layout(1000, 240, 1000);
-        assert_eq!((many.totals_slots, many.burst_slots), (218, 16));
+        assert_eq!((many.totals_slots, many.burst_slots), (208, 16));
         assert_eq!(layout(100_000, 1, 250).burst_slots, 1024, "no more than there are slots");
         let options = FlowOptions { capacity: 0, sample: 0, ..FlowOptions::default() };
         let least = Layout::of(&options, 8, 1, Duration::ZERO);
-        assert_eq!((least.capacity, least.sample, least.burst_slots), (1, 1, 8));
+        assert_eq!((least.capacity, least.sample, least.burst_slots), (1, 1, 16));
     }
 }

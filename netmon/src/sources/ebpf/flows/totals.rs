@@ -1,5 +1,6 @@
 //! Totals of an interface by protocol and size, with its bursts: all of it is mapped.
 
+use netmon_common::slot_index;
 use netmon_common::traffic::{DirectionTotals, SlotTotals};
 
 use super::bursts::fullest;
@@ -118,7 +119,7 @@ impl Totals {
         }
         let mut sum = SlotTotals::default();
         for cpu in 0..cpus {
-            let more = self.totals.get(cpu * totals_slots + slot)?;
+            let more = self.totals.get(slot_index(cpu, cpus, slot))?;
             // All of it is numbers that add up.
             let (sum, more): (&mut [u64], &[u64]) = (
                 bytemuck::cast_slice_mut(std::slice::from_mut(&mut sum)),
