@@ -24,8 +24,10 @@ const PARTS: [(&str, &str, &str); 7] = [
         "packet",
         "A packet in the kernel",
         "Each program is run on one packet over and over (`BPF_PROG_TEST_RUN`), and so is one \
-         that returns at once. The program for frames in several buffers has to call a helper \
-         for the length; it is attached only where a driver refuses the other one.",
+         that returns at once. Both are loaded anew again and again: where in its memory the kernel \
+         puts a program makes up to a nanosecond's difference. The program for frames in several \
+         buffers has to call a helper for the length; it is attached only where a driver refuses \
+         the other one.",
     ),
     (
         "tick",
