@@ -116,7 +116,7 @@ impl Slot {
     /// Counts one packet of `len` bytes.
     #[inline(always)]
     pub fn add(self, len: u64) {
-        // SAFETY: see `of`; nothing else on this CPU writes here while a program runs, because
+        // SAFETY: see `at`; nothing else on this CPU writes here while a program runs, because
         // TC and XDP run with bottom halves disabled.
         unsafe {
             (*self.0).packets += 1;

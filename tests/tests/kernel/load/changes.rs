@@ -123,10 +123,9 @@ impl Account {
     }
 
     /// What passes while counting begins may be missed, for the kernel's counters are read before
-    /// ours; it is little. What is sent is never counted by us alone, but what is received may be:
-    /// the far end counts it, and then it waits in a queue (seen once: one packet, on 6.1). What
-    /// the near end dropped after it began is
-    /// counted by us alone: that is what was dropped since before the flood at most, and since
+    /// ours; it is little. Of what is received, as little may be counted by us alone: the far end
+    /// has counted it and it waits in a queue meanwhile (seen once: one packet, on 6.1). Of what is
+    /// sent, that is only what the near end has dropped: since before the flood at most, and since
     /// counting was told of at least.
     fn counts_what_began_later(&self, dropped: [u64; 2]) -> Result<()> {
         let (tx, rx) = self.told.tx.drift.zip(self.told.rx.drift).context("no drift")?;
