@@ -237,6 +237,13 @@ impl Settings {
         }
     }
 
+    /// Whether clsact is wanted anywhere, although there may be something better.
+    #[must_use]
+    pub fn wants_clsact(&self) -> bool {
+        let rules = self.interfaces.iter().filter_map(|rule| rule.hook);
+        std::iter::once(self.hook).chain(rules).any(|hook| hook == Hook::Clsact)
+    }
+
     /// Whether XDP is wanted anywhere.
     #[must_use]
     pub fn wants_xdp(&self) -> bool {

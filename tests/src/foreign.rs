@@ -55,6 +55,15 @@ pub enum Way {
     Egress = 0xfff3,
 }
 
+impl Way {
+    const fn tcx(self) -> Hook {
+        match self {
+            Self::Ingress => Hook::TcxIngress,
+            Self::Egress => Hook::TcxEgress,
+        }
+    }
+}
+
 /// Somebody else's program; it goes when this value is dropped, except from clsact, whose filter
 /// stays with its link.
 #[derive(Debug)]
@@ -70,11 +79,15 @@ impl Namespace {
     /// # Errors
     /// When the kernel refuses.
     pub fn foreign_tcx(&self, link: &str, way: Way, verdict: i32) -> Result<Foreign> {
-        let hook = match way {
-            Way::Ingress => Hook::TcxIngress,
-            Way::Egress => Hook::TcxEgress,
-        };
-        self.foreign(link, Kind::SchedCls, hook, verdict, 0)
+        self.foreign(link, Kind::SchedCls, way.tcx(), verdict, 0)
+    }
+
+    /// Attaches one by TCX, in front of those that are there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn foreign_tcx_in_front(&self, link: &str, way: Way, verdict: i32) -> Result<Foreign> {
+        self.foreign(link, Kind::SchedCls, way.tcx(), verdict, bpf::BEFORE)
     }
 
     /// Attaches one by XDP.
@@ -107,12 +120,26 @@ impl Namespace {
     /// # Errors
     /// When there is one.
     pub fn add_clsact(&self, link: &str) -> Result<()> {
+        let message = RouteNetlinkMessage::NewQueueDiscipline(self.clsact(link)?);
+        self.request(message, NLM_F_CREATE | NLM_F_EXCL)
+            .with_context(|| format!("adding clsact to {link}"))
+    }
+
+    /// Deletes it with all its filters, whosever they are.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn delete_clsact(&self, link: &str) -> Result<()> {
+        let message = RouteNetlinkMessage::DelQueueDiscipline(self.clsact(link)?);
+        self.request(message, 0).with_context(|| format!("deleting the clsact of {link}"))
+    }
+
+    fn clsact(&self, link: &str) -> Result<TcMessage> {
         let mut message = self.tc_message(link)?;
         message.header.handle = TcHandle { major: 0xffff, minor: 0 };
         message.header.parent = TcHandle::CLSACT;
         message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
-        self.request(RouteNetlinkMessage::NewQueueDiscipline(message))
-            .with_context(|| format!("adding clsact to {link}"))
+        Ok(message)
     }
 
     /// Attaches one as a filter of clsact, which must be there.
@@ -134,7 +161,7 @@ impl Namespace {
             TcOption::Bpf(TcFilterBpfOption::ProgName(NAME.to_string_lossy().into_owned())),
             TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::from_bits_retain(DIRECT))),
         ]));
-        self.request(RouteNetlinkMessage::NewTrafficFilter(message))
+        self.request(RouteNetlinkMessage::NewTrafficFilter(message), NLM_F_CREATE | NLM_F_EXCL)
             .with_context(|| format!("adding a filter to {link}"))?;
         Ok(Foreign { program: id, _held: vec![program] })
     }
@@ -145,10 +172,10 @@ impl Namespace {
         Ok(message)
     }
 
-    fn request(&self, message: RouteNetlinkMessage) -> Result<()> {
+    fn request(&self, message: RouteNetlinkMessage, flags: u16) -> Result<()> {
         self.netlink(async move |mut handle| {
             let mut request = NetlinkMessage::from(message);
-            request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+            request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
             let mut answers = handle.request(request)?;
             while let Some(answer) = answers.next().await {
                 if let NetlinkPayload::Error(error) = answer.payload

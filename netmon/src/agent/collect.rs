@@ -31,6 +31,8 @@ pub(super) struct Collector {
     wanted: Vec<IfIndex>,
     places: Vec<(IfIndex, usize)>,
     changes: u64,
+    /// Places of those whose counters are suspicious.
+    pub(super) suspects: Vec<usize>,
     /// Those that are not reported at every tick.
     slower: Vec<usize>,
 }
@@ -55,6 +57,9 @@ impl Collector {
             let item = &mut items[*place];
             read_files(item, counting, look);
             take_counters(&mut item.live, counting);
+            if item.live.sight.observe(&mut item.live.facts) {
+                self.suspects.push(*place);
+            }
         }
         for place in &self.slower {
             let Watched { wanted, live, .. } = &mut items[*place];

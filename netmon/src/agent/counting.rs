@@ -6,6 +6,7 @@ use aya_log::EbpfLogger;
 use tokio::io::unix::AsyncFd;
 
 use super::inbox::Inbox;
+use super::sight::Sight;
 use super::traffic::{self, TrafficSources};
 use crate::config::Settings;
 use crate::model::accounting::Rules;
@@ -14,12 +15,14 @@ use crate::model::options::{Hook, SourceChoice};
 use crate::model::snapshot::{Base, Counted, DeviceStats, InterfaceFacts};
 use crate::model::traffic::facts::{Missing, Part};
 use crate::recovery::policy::{Condition, Policy};
+use crate::sources::ebpf::attach::has_tcx;
 use crate::sources::ebpf::attacher::Attacher;
 use crate::sources::ebpf::counters::CounterReader;
 use crate::sources::ebpf::errors::EbpfUnavailable;
 use crate::sources::ebpf::object::{self, Loaded, ProgramLog};
 use crate::sources::netlink::links::{Links, LinksError};
 use crate::sources::netlink::stats::StatsReader;
+use crate::sources::netlink::tc::TcNews;
 use crate::sources::sysfs::{InterfaceFiles, Sysfs};
 
 /// Why there are no flows with `--source sysfs`.
@@ -40,6 +43,10 @@ pub(super) struct Live {
     pub(super) slot: Option<u32>,
     /// A native XDP program of ours is attached.
     pub(super) native_xdp: bool,
+    /// What was attached last, in words.
+    pub(super) hook: Arc<str>,
+    /// Whether its programs see what passes.
+    pub(super) sight: Sight,
     pub(super) files: Option<InterfaceFiles>,
     /// Something was heard of the interface since its state was read.
     pub(super) state_is_old: bool,
@@ -58,6 +65,8 @@ impl Default for Live {
             facts: InterfaceFacts::default(),
             slot: None,
             native_xdp: false,
+            hook: Arc::from(""),
+            sight: Sight::default(),
             files: None,
             state_is_old: true,
             calm: false,
@@ -131,6 +140,9 @@ impl Counting {
         let started = loaded.map(|loaded| loaded.and_then(|loaded| run(loaded, inbox)));
         match started {
             Some(Ok(programs)) => {
+                if settings.wants_clsact() || !has_tcx() {
+                    look_at_news(&programs.attacher);
+                }
                 programs.attacher.sweep();
                 Ok(Self { traffic, ..Self::by_programs(programs, sysfs) })
             }
@@ -217,6 +229,11 @@ impl Counting {
         if let Some(traffic) = &mut self.traffic {
             traffic.begin(slot);
         }
+        self.base(slot, link)
+    }
+
+    /// The same for an interface whose programs were attached again.
+    pub(super) fn base(&mut self, slot: u32, link: &Link) -> Option<Counted> {
         let programs = self.programs.as_mut()?;
         let stats = self.stats.as_mut()?;
         programs.slots = programs.slots.max(slot + 1);
@@ -279,6 +296,25 @@ fn run(loaded: Loaded, inbox: &Inbox) -> Result<Programs, EbpfUnavailable> {
         show_messages(logger);
     }
     Ok(Programs { counters, attacher, slots: 1 })
+}
+
+/// A filter of clsact goes with its qdisc, which shapers of all kinds replace: what is told of
+/// filters and qdiscs has what is attached there looked at.
+fn look_at_news(attacher: &Attacher) {
+    let Some(looker) = attacher.looker() else {
+        return;
+    };
+    let mut news = match TcNews::subscribe() {
+        Ok(news) => news,
+        Err(error) => return tracing::debug!("no news of qdiscs: {error}"),
+    };
+    tokio::spawn(async move {
+        let mut goes_on = true;
+        while goes_on {
+            let heard = news.next(|ifindex| goes_on &= looker.look(ifindex)).await;
+            goes_on &= heard.is_ok();
+        }
+    });
 }
 
 /// sysfs, if it shows this network namespace. Interfaces that come or go between the two looks

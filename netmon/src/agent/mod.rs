@@ -7,12 +7,15 @@ mod clock;
 mod collect;
 mod counting;
 mod inbox;
+mod lost;
 mod news;
 mod recover;
 mod run;
+mod sight;
 pub(crate) mod ticker;
 mod traffic;
 mod upward;
+mod watchdog;
 pub(crate) mod watchlist;
 
 pub use beside::beside;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::run::Agent;
+use super::sight::Sight;
 use super::upward::Upward;
 use super::watchlist::Change;
 use crate::model::accounting::Rules;
@@ -86,6 +87,7 @@ impl Agent {
         live.state_is_old = true;
         live.slot = None;
         live.native_xdp = false;
+        live.sight = Sight::default();
         live.facts.life = live.facts.life.wrapping_add(1);
         live.facts.counted = None;
         live.facts.source = Source::Kernel;
@@ -146,6 +148,8 @@ impl Agent {
                 self.tell(Event::of(&name, EventKind::Warning, message));
             }
             Outcome::Settled => self.tell_monitoring(),
+            Outcome::Looked { ifindex, finding } => self.looked(ifindex, finding),
+            Outcome::Again { ifindex, result } => self.attached_again(ifindex, result),
             Outcome::Refused { ifindex, reason } => {
                 self.pending = self.pending.saturating_sub(1);
                 if let Some(at) = self.list.find(ifindex) {
@@ -178,9 +182,11 @@ impl Agent {
         let live = &mut item.live;
         live.native_xdp = native_xdp;
         live.slot = Some(slot);
+        live.sight = Sight::begin(&counted);
         live.facts.counted = Some(counted);
         live.facts.source = Source::Ebpf;
-        live.facts.hook = hook.into();
+        live.hook = hook.into();
+        live.facts.hook = Arc::clone(&live.hook);
         if let Some(policy) = live.policy.as_mut().filter(|_| native_xdp) {
             policy.expect_bounce(Instant::now());
         }

@@ -266,6 +266,9 @@ impl Agent {
     /// Collects, decides, reports; or hands it all upwards.
     fn tick(&mut self) {
         let tick = self.collector.collect(&mut self.counting, &mut self.list);
+        if !self.collector.suspects.is_empty() {
+            self.see_to_suspects();
+        }
         self.tell_traffic();
         let facts = collect::shown(&mut self.list);
         match &mut self.upward {

@@ -178,7 +178,7 @@ fn jit() -> Finding {
 /// Loads the programs, and attaches them to loopback for an instant.
 fn programs_and_hook() -> (Finding, Finding) {
     let loaded = object::load(object::slots_for(0), ProgramLog::Off, false, None);
-    let Loaded { mut programs, .. } = match loaded {
+    let Loaded { programs, .. } = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
             let programs = match error {
@@ -197,7 +197,7 @@ fn programs_and_hook() -> (Finding, Finding) {
         }
     };
     let mut clsact = None;
-    let hook = match attach::attach(&mut programs, &mut clsact, LOOPBACK, Hook::Auto) {
+    let hook = match attach::attach(&programs, &mut clsact, LOOPBACK, Hook::Auto) {
         Ok(attachment) => {
             let found = format!("{attachment} (tried on lo)");
             attachment.detach(&mut clsact);

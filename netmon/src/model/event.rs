@@ -10,6 +10,9 @@ use ecow::EcoString;
 pub enum EventKind {
     /// It is now known what counts the interface.
     Counting,
+    /// The programs do not see the interface's packets any more; the kernel's own counters are
+    /// reported.
+    CountingLost,
     /// The interface was removed.
     Gone,
     /// It is there again (re-created or re-plugged).
@@ -39,7 +42,8 @@ impl EventKind {
     #[must_use]
     pub const fn is_warning(self) -> bool {
         match self {
-            Self::Gone
+            Self::CountingLost
+            | Self::Gone
             | Self::Down
             | Self::SetUp
             | Self::SetUpFailed

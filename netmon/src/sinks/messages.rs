@@ -142,7 +142,9 @@ impl Messages {
     /// Shows an event, if its kind is wanted.
     pub fn event(&self, event: &Event) {
         let wanted = match self.verbosity {
-            Verbosity::Own => event.kind == EventKind::Warning,
+            Verbosity::Own => {
+                matches!(event.kind, EventKind::Warning | EventKind::CountingLost)
+            }
             Verbosity::Quiet => event.kind.is_warning(),
             Verbosity::Normal => true,
         };

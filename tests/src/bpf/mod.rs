@@ -24,6 +24,9 @@ const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
+const BPF_LINK_DETACH: libc::c_int = 34;
+/// Before all others.
+pub const BEFORE: u32 = 1 << 3;
 
 /// Where a program is attached to a link: `enum bpf_attach_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,6 +313,19 @@ pub fn attach(program: impl AsFd, ifindex: u32, hook: Hook, flags: u32) -> Resul
     let program = program.as_fd().as_raw_fd().cast_unsigned();
     new_fd(BPF_LINK_CREATE, &[program, ifindex, hook as u32, flags, 0, 0, 0, 0])
         .with_context(|| format!("attaching to {ifindex} by {hook:?}"))
+}
+
+/// Detaches what a link holds attached, as `bpftool link detach` does: the link itself stays with
+/// whoever has it open.
+///
+/// # Errors
+/// When there is no such link, or the kernel refuses.
+pub fn detach(link: u32) -> Result<()> {
+    let link = new_fd(BPF_LINK_GET_FD_BY_ID, &[link, 0, 0])?;
+    let mut numbers = [link.as_raw_fd().cast_unsigned()];
+    // SAFETY: the attribute's part for this command is that one number.
+    unsafe { bpf(BPF_LINK_DETACH, &raw mut numbers) }.context("detaching a link")?;
+    Ok(())
 }
 
 /// The id of a program of ours.

@@ -28,6 +28,7 @@ mod harness;
 mod hotplug;
 mod lifecycle;
 mod load;
+mod lost;
 mod privileges;
 mod processes;
 mod prompt;
@@ -63,6 +64,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("hotplug", hotplug::TESTS),
     ("recovery", recovery::TESTS),
     ("coexist", coexist::TESTS),
+    ("lost", lost::TESTS),
     ("lifecycle", lifecycle::TESTS),
     ("badluck", badluck::TESTS),
     ("privileges", privileges::TESTS),

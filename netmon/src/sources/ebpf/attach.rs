@@ -1,22 +1,24 @@
 //! Attaches the programs to one interface: which hooks, in which order, and what to fall back
-//! to. Another's program is never replaced. What is attached is owned by [`Attachment`]: when
-//! that is dropped, or the process dies, it is gone (clsact: see [`super::clsact`]).
+//! to. Another's program is never replaced. What is attached is owned by [`Attachment`]; links go
+//! with the process, filters of clsact do not (see [`super::clsact`]).
 
 use std::fmt;
+use std::io;
 
-use aya::programs::links::LinkOrder;
-use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, TcAttachType, XdpMode};
 use aya::util::KernelVersion;
-use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM, XDP_FRAGS_PROGRAM, XDP_PROGRAM};
+use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM};
 
+use super::bpf_link::{BpfLink, Direction, XdpMode};
 use super::clsact::Clsact;
-use super::errors::{errno, one_line};
+use super::errors::one_line;
 use super::object::Programs;
 use crate::model::link::IfIndex;
 use crate::model::options::Hook;
 use crate::sources::netlink::ethtool::name_of;
+
+mod look;
+
+pub use look::Finding;
 
 /// What counts a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,24 +40,27 @@ impl fmt::Display for Kind {
     }
 }
 
-#[expect(dead_code, reason = "links are held to be dropped")]
-enum Link {
-    Tc(SchedClassifierLink),
-    Xdp(XdpLink),
+/// What is attached in one direction.
+#[derive(Debug)]
+struct Attached {
+    kind: Kind,
+    /// `None`: a filter of clsact, which is known by its handle.
+    link: Option<BpfLink>,
 }
 
-/// What is attached to an interface. Dropping it detaches.
+/// What is attached to an interface.
+#[derive(Debug)]
 pub struct Attachment {
     ifindex: IfIndex,
-    rx: (Kind, Link),
-    tx: (Kind, Link),
+    rx: Attached,
+    tx: Attached,
     made_clsact: bool,
     note: Option<String>,
 }
 
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.rx.0, self.tx.0) {
+        match (self.rx.kind, self.tx.kind) {
             (rx, tx) if rx == tx => write!(f, "{rx} in+out")?,
             (rx, tx) => write!(f, "{rx} in, {tx} out")?,
         }
@@ -71,21 +76,24 @@ impl Attachment {
     /// some seconds.
     #[must_use]
     pub fn is_native_xdp(&self) -> bool {
-        self.rx.0 == Kind::XdpNative
+        self.rx.kind == Kind::XdpNative
     }
 
-    /// Whether something of it has to be removed, since it does not go with the process.
-    #[must_use]
-    pub fn is_clsact(&self) -> bool {
-        [self.rx.0, self.tx.0].contains(&Kind::Clsact)
+    fn has_filters(&self) -> bool {
+        [self.rx.kind, self.tx.kind].contains(&Kind::Clsact)
     }
 
     /// Detaches, and removes the clsact qdisc if it was made for this and nobody uses it.
     pub fn detach(self, clsact: &mut Option<Clsact>) {
-        let Self { ifindex, rx, tx, made_clsact, note: _ } = self;
+        let filters = self.has_filters();
+        let Self { ifindex, rx, tx, made_clsact, .. } = self;
         drop((rx, tx));
-        if made_clsact && let Some(clsact) = clsact {
-            clsact.remove_if_empty(ifindex);
+        if let Some(clsact) = clsact.as_mut().filter(|_| filters) {
+            let removed = clsact.remove_ours(ifindex);
+            // Where none was left, the qdisc is another's by now.
+            if made_clsact && removed > 0 {
+                clsact.remove_if_empty(ifindex);
+            }
         }
     }
 }
@@ -95,35 +103,31 @@ impl Attachment {
 /// # Errors
 /// In words for people, when there is no hook that can be used.
 pub fn attach(
-    programs: &mut Programs,
+    programs: &Programs,
     clsact: &mut Option<Clsact>,
     ifindex: IfIndex,
     hook: Hook,
 ) -> Result<Attachment, String> {
-    let name = name_of(ifindex)
-        .ok_or_else(|| "it was removed before the programs were attached".to_owned())?;
+    if name_of(ifindex).is_none() {
+        return Err("it was removed before the programs were attached".to_owned());
+    }
     let (xdp, note) = match attach_xdp(programs, ifindex, hook) {
         Ok(xdp) => (xdp, None),
         Err(why) => (None, Some(why)),
     };
-    let mut tc = TcAttacher { programs, clsact, ifindex, name: &name, hook, made_clsact: false };
+    let mut tc = TcAttacher { programs, clsact, ifindex, hook, made_clsact: false };
     let rx = match xdp {
-        Some(xdp) => Ok(xdp),
-        None => tc.attach(INGRESS_PROGRAM, TcAttachType::Ingress),
+        Some(xdp) => xdp,
+        None => tc.attach(Direction::Ingress)?,
     };
-    let both = rx.and_then(|rx| Ok((rx, tc.attach(EGRESS_PROGRAM, TcAttachType::Egress)?)));
+    let tx = tc.attach(Direction::Egress);
     let made_clsact = tc.made_clsact;
-    // aya attaches by name; if names were changed meanwhile, that was another interface.
-    let both = both.and_then(|both| match name_of(ifindex) {
-        Some(now) if now == name => Ok(both),
-        _ => Err("it was renamed while the programs were attached".to_owned()),
-    });
-    match both {
-        Ok((rx, tx)) => Ok(Attachment { ifindex, rx, tx, made_clsact, note }),
+    let attachment = |tx| Attachment { ifindex, rx, tx, made_clsact, note };
+    match tx {
+        Ok(tx) => Ok(attachment(tx)),
         Err(error) => {
-            if made_clsact && let Some(clsact) = clsact {
-                clsact.remove_if_empty(ifindex);
-            }
+            let nothing = Attached { kind: Kind::Clsact, link: None };
+            attachment(nothing).detach(clsact);
             Err(error)
         }
     }
@@ -131,14 +135,14 @@ pub fn attach(
 
 /// `Ok(None)`: not asked for. An error is the reason to fall back to TC, in words.
 fn attach_xdp(
-    programs: &mut Programs,
+    programs: &Programs,
     ifindex: IfIndex,
     hook: Hook,
-) -> Result<Option<(Kind, Link)>, String> {
-    let (kind, mode, names) = match hook {
-        Hook::Xdp => (Kind::XdpNative, XdpMode::Driver, [XDP_PROGRAM, XDP_FRAGS_PROGRAM]),
+) -> Result<Option<Attached>, String> {
+    let (kind, mode, frags_first) = match hook {
+        Hook::Xdp => (Kind::XdpNative, XdpMode::Native, false),
         // For the other one the kernel would copy each super-packet into one buffer.
-        Hook::XdpGeneric => (Kind::XdpGeneric, XdpMode::Skb, [XDP_FRAGS_PROGRAM, XDP_PROGRAM]),
+        Hook::XdpGeneric => (Kind::XdpGeneric, XdpMode::Generic, true),
         Hook::Auto | Hook::Tc | Hook::Clsact => return Ok(None),
     };
     if !kernel_from(5, 9) {
@@ -148,32 +152,26 @@ fn attach_xdp(
     if let Some(why) = &programs.no_xdp {
         return Err(why.clone());
     }
-    let [first, second] = names;
-    let attached = match attach_xdp_program(programs, first, ifindex, mode) {
+    let attach = |frags: bool| match programs.xdp(frags) {
+        Some(program) => BpfLink::xdp(program, ifindex, mode),
+        None => Err(io::ErrorKind::Unsupported.into()),
+    };
+    let attached = match attach(frags_first) {
         // Another's program stands in the way of either.
-        Err(error) if matches!(errno(&error), Some(libc::EBUSY | libc::EEXIST)) => Err(error),
-        Err(error) => attach_xdp_program(programs, second, ifindex, mode).map_err(|_| error),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) => {
+            Err(error)
+        }
+        Err(error) => attach(!frags_first).map_err(|_| error),
         attached => attached,
     };
     match attached {
-        Ok(link) => Ok(Some((kind, Link::Xdp(link)))),
+        Ok(link) => Ok(Some(Attached { kind, link: Some(link) })),
         Err(error) => Err(format!("not {kind}: {}", xdp_refusal(&error))),
     }
 }
 
-fn attach_xdp_program(
-    programs: &mut Programs,
-    name: &str,
-    ifindex: IfIndex,
-    mode: XdpMode,
-) -> Result<XdpLink, ProgramError> {
-    let program = programs.xdp(name)?;
-    let id = program.attach_to_if_index(ifindex.0, mode)?;
-    program.take_link(id)
-}
-
-fn xdp_refusal(error: &ProgramError) -> String {
-    match errno(error) {
+fn xdp_refusal(error: &io::Error) -> String {
+    match error.raw_os_error() {
         Some(libc::EBUSY) => "another XDP program is attached, which is left alone".to_owned(),
         Some(libc::EEXIST) => {
             "another XDP program is attached in another mode, or to the interface above it, \
@@ -181,71 +179,47 @@ fn xdp_refusal(error: &ProgramError) -> String {
                 .to_owned()
         }
         Some(libc::EOPNOTSUPP) => "the driver has none".to_owned(),
-        _ => one_line(error),
+        _ => error.to_string(),
     }
 }
 
 struct TcAttacher<'a> {
-    programs: &'a mut Programs,
+    programs: &'a Programs,
     clsact: &'a mut Option<Clsact>,
     ifindex: IfIndex,
-    name: &'a str,
     hook: Hook,
     made_clsact: bool,
 }
 
 impl TcAttacher<'_> {
-    fn attach(&mut self, program: &str, direction: TcAttachType) -> Result<(Kind, Link), String> {
+    fn attach(&mut self, direction: Direction) -> Result<Attached, String> {
         if self.hook != Hook::Clsact && has_tcx() {
-            match self.attach_tcx(program, direction) {
-                Err(error) if matches!(errno(&error), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {}
-                result => return result.map_err(|error| format!("TCX: {}", one_line(&error))),
+            // First in both directions: another program's verdict, even to pass, ends the chain.
+            match BpfLink::tcx(self.programs.classifier(direction), self.ifindex, direction) {
+                Ok(link) => return Ok(Attached { kind: Kind::Tcx, link: Some(link) }),
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {}
+                Err(error) => return Err(format!("TCX: {error}")),
             }
         }
-        self.attach_clsact(program, direction).map_err(|error| format!("clsact: {error}"))
+        self.attach_clsact(direction).map_err(|error| format!("clsact: {error}"))
     }
 
-    /// First in both directions: another program's verdict, even to pass, ends the chain.
-    fn attach_tcx(
-        &mut self,
-        program: &str,
-        direction: TcAttachType,
-    ) -> Result<(Kind, Link), ProgramError> {
-        let link =
-            self.attach_as(program, direction, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
-        Ok((Kind::Tcx, link))
-    }
-
-    fn attach_clsact(
-        &mut self,
-        program: &str,
-        direction: TcAttachType,
-    ) -> Result<(Kind, Link), String> {
+    fn attach_clsact(&mut self, direction: Direction) -> Result<Attached, String> {
         let clsact = match self.clsact {
             Some(clsact) => clsact,
             None => self.clsact.insert(Clsact::new().map_err(|error| one_line(&error))?),
         };
         self.made_clsact |= clsact.ensure(self.ifindex).map_err(|error| one_line(&error))?;
-        let options = NlOptions {
-            priority: 0,
-            handle: TcHandle::from(Clsact::filter_handle(self.made_clsact)),
-            classid: None,
+        let name = match direction {
+            Direction::Ingress => INGRESS_PROGRAM,
+            Direction::Egress => EGRESS_PROGRAM,
         };
-        let link = self
-            .attach_as(program, direction, TcAttachOptions::Netlink(options))
+        let program = (self.programs.classifier(direction), name);
+        clsact
+            .add(self.ifindex, direction, program, self.made_clsact)
             .map_err(|error| one_line(&error))?;
-        Ok((Kind::Clsact, link))
-    }
-
-    fn attach_as(
-        &mut self,
-        program: &str,
-        direction: TcAttachType,
-        options: TcAttachOptions,
-    ) -> Result<Link, ProgramError> {
-        let program = self.programs.classifier(program)?;
-        let id = program.attach_with_options(self.name, direction, options)?;
-        Ok(Link::Tc(program.take_link(id)?))
+        Ok(Attached { kind: Kind::Clsact, link: None })
     }
 }
 

@@ -6,6 +6,8 @@
 //! nobody else uses it. A living netmon's filters are left alone; the last one that ends takes
 //! the qdisc with it.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
 use futures_util::{StreamExt, TryStreamExt};
 use netmon_common::{EGRESS_PROGRAM, INGRESS_PROGRAM};
 use nix::errno::Errno;
@@ -15,16 +17,26 @@ use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+use rtnetlink::packet_route::tc::{
+    TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption,
+};
 use rtnetlink::{Error, Handle};
 use tokio::runtime::Runtime;
 
+use super::bpf_link::Direction;
 use crate::model::link::IfIndex;
 
 /// Process ids are below 2^22 (linux/threads.h, `PID_MAX_LIMIT`).
 const PROCESS_MASK: u32 = (1 << 22) - 1;
 /// In a filter's handle: a netmon has made the clsact qdisc.
 const MADE_QDISC: u32 = 1 << 30;
+/// From this priority on the kernel chooses one for a filter that asks for none: the next one
+/// before those that are there (net/sched/cls_api.c, `tcf_auto_prio`).
+const AUTOMATIC: u16 = 0x8000;
+/// `TCA_BPF_FLAG_ACT_DIRECT`: the program's result is the verdict.
+const DIRECT: u32 = 1;
+/// linux/if_ether.h
+const ETH_P_ALL: u16 = 3;
 const CLSACT: &str = "clsact";
 const BOTH: [TcHandle; 2] = [
     TcHandle { major: 0xffff, minor: TcHandle::MIN_INGRESS },
@@ -44,6 +56,8 @@ struct Filter {
     handle: u32,
     info: u32,
     program: Option<String>,
+    /// As tc(8) calls it: `bpf`, `u32` …
+    kind: String,
 }
 
 impl Filter {
@@ -57,13 +71,27 @@ impl Filter {
             }),
             _ => None,
         });
+        let kind = message.attributes.iter().find_map(|attribute| match attribute {
+            TcAttribute::Kind(kind) => Some(kind.clone()),
+            _ => None,
+        });
+        let (parent, info, kind) = (header.parent, header.info, kind.unwrap_or_default());
         // The kernel also lists the chain's head, with handle 0, for each priority.
-        (handle != 0).then_some(Self { parent: header.parent, handle, info: header.info, program })
+        (handle != 0).then_some(Self { parent, handle, info, program, kind })
     }
 
     fn is_ours(&self) -> bool {
         let ours = [INGRESS_PROGRAM, EGRESS_PROGRAM];
         self.program.as_deref().is_some_and(|program| ours.contains(&program))
+    }
+
+    fn is_this_process(&self) -> bool {
+        self.is_ours() && self.handle & PROCESS_MASK == std::process::id() & PROCESS_MASK
+    }
+
+    /// From 1, the first, to 65,535.
+    const fn priority(&self) -> u16 {
+        (self.info >> 16) as u16
     }
 
     fn made_qdisc(&self) -> bool {
@@ -114,6 +142,90 @@ impl Clsact {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Adds a filter of ours, in front of those that are there as far as priorities allow: what
+    /// ends a packet's way hides it from those behind.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub(super) fn add(
+        &mut self,
+        ifindex: IfIndex,
+        direction: Direction,
+        (program, name): (BorrowedFd<'_>, &str),
+        made_qdisc: bool,
+    ) -> Result<(), Error> {
+        let (handle, parent) = (self.handle.clone(), parent(direction));
+        self.runtime.block_on(async {
+            let present = filters(&handle, ifindex).await?;
+            let first = present.iter().filter(|it| it.parent == parent).map(Filter::priority).min();
+            let filter = |priority: u16| {
+                let mut message = TcMessage::with_index(index(ifindex));
+                message.header.parent = parent;
+                message.header.handle = TcHandle::from(Self::filter_handle(made_qdisc));
+                message.header.info = (u32::from(priority) << 16) | u32::from(ETH_P_ALL.to_be());
+                message.attributes.push(TcAttribute::Kind("bpf".to_owned()));
+                message.attributes.push(TcAttribute::Options(vec![
+                    TcOption::Bpf(TcFilterBpfOption::ProgFd(program.as_raw_fd().cast_unsigned())),
+                    TcOption::Bpf(TcFilterBpfOption::ProgName(name.to_owned())),
+                    TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::from_bits_retain(DIRECT))),
+                ]));
+                RouteNetlinkMessage::NewTrafficFilter(message)
+            };
+            let flags = NLM_F_CREATE | NLM_F_EXCL;
+            match request(&handle, filter(priority_before(first)), flags).await {
+                // Of one priority all filters are of one kind.
+                Err(Error::NetlinkError(_)) if first.is_some_and(|first| first <= AUTOMATIC) => {
+                    request(&handle, filter(0), flags).await
+                }
+                result => result,
+            }
+        })
+    }
+
+    /// Removes the filters of this process, and says how many there were.
+    pub(super) fn remove_ours(&mut self, ifindex: IfIndex) -> usize {
+        let handle = self.handle.clone();
+        self.runtime.block_on(async {
+            let present = match filters(&handle, ifindex).await {
+                Ok(present) => present,
+                Err(error) => {
+                    tracing::debug!("the filters of {ifindex} cannot be listed: {error}");
+                    return 0;
+                }
+            };
+            let ours: Vec<_> = present.into_iter().filter(Filter::is_this_process).collect();
+            for filter in &ours {
+                remove_filter(&handle, ifindex, filter).await;
+            }
+            ours.len()
+        })
+    }
+
+    /// What stands in front of this process's filter: `None`, it is not there any more;
+    /// `Some(None)`, nothing does, but for filters of other netmons, which let every packet go on.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub(super) fn before_ours(
+        &mut self,
+        ifindex: IfIndex,
+        direction: Direction,
+    ) -> Result<Option<Option<String>>, Error> {
+        let (handle, parent) = (self.handle.clone(), parent(direction));
+        let present = self.runtime.block_on(filters(&handle, ifindex))?;
+        let mut front = None;
+        // The kernel lists them in the order in which they run.
+        for filter in present.into_iter().filter(|filter| filter.parent == parent) {
+            if filter.is_this_process() {
+                return Ok(Some(front));
+            }
+            if !filter.is_ours() {
+                front.get_or_insert(filter.program.unwrap_or(filter.kind));
+            }
+        }
+        Ok(None)
     }
 
     /// Removes the qdisc when no filter is left in it. Where that cannot be known it stays.
@@ -222,6 +334,23 @@ async fn remove_qdisc(handle: &Handle, ifindex: IfIndex) {
     }
 }
 
+/// The priority for a filter that is to run before others of which this is the first. Of one
+/// priority the kernel runs the newest bpf filter first. 0: the kernel chooses.
+const fn priority_before(first: Option<u16>) -> u16 {
+    match first {
+        Some(1) => 1,
+        Some(first) if first <= AUTOMATIC => first - 1,
+        _ => 0,
+    }
+}
+
+const fn parent(direction: Direction) -> TcHandle {
+    match direction {
+        Direction::Ingress => BOTH[0],
+        Direction::Egress => BOTH[1],
+    }
+}
+
 /// The one place that a clsact qdisc can have.
 fn qdisc(ifindex: IfIndex) -> TcMessage {
     let mut message = TcMessage::with_index(index(ifindex));
@@ -253,7 +382,8 @@ mod tests {
     use super::*;
 
     fn filter(program: Option<&str>, handle: u32) -> Filter {
-        Filter { parent: BOTH[0], handle, info: 0, program: program.map(str::to_owned) }
+        let program = program.map(str::to_owned);
+        Filter { parent: BOTH[0], handle, info: 0, program, kind: "bpf".to_owned() }
     }
 
     #[test]
@@ -269,6 +399,15 @@ mod tests {
         for (filter, stale) in cases {
             assert_eq!(filter.is_stale(alive), stale, "{filter:?}");
         }
+    }
+
+    #[test]
+    fn a_filter_goes_before_those_that_are_there() {
+        let cases = [(None, 0), (Some(1), 1), (Some(2), 1), (Some(0x8000), 0x7fff)];
+        for (first, priority) in cases {
+            assert_eq!(priority_before(first), priority, "{first:?}");
+        }
+        assert_eq!(priority_before(Some(0xc000)), 0, "the kernel goes before its own choices");
     }
 
     #[test]

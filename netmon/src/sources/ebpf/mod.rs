@@ -8,6 +8,7 @@
 
 pub mod attach;
 pub mod attacher;
+mod bpf_link;
 pub mod clsact;
 pub mod counters;
 pub mod cpus;

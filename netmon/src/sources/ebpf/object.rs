@@ -1,11 +1,14 @@
 //! Loads the object that is embedded in this binary.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
 use aya::maps::{Array, HashMap, Map, MapData};
-use aya::programs::{ProgramError, SchedClassifier, Xdp};
+use aya::programs::{ProgramError, ProgramFd, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use netmon_common::{self as common, SlotEntries};
 
+use super::bpf_link::Direction;
 use super::counters::CounterReader;
 use super::cpus;
 use super::errors::EbpfUnavailable;
@@ -73,35 +76,67 @@ pub struct Loaded {
     pub logger: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
-/// The programs.
+/// The programs, which the descriptors hold.
 pub struct Programs {
-    ebpf: Ebpf,
+    ingress: OwnedFd,
+    egress: OwnedFd,
+    /// For frames in one buffer.
+    xdp: Option<OwnedFd>,
+    /// For frames in several buffers.
+    xdp_frags: Option<OwnedFd>,
     /// Why there is no XDP program, if it was asked for.
     pub no_xdp: Option<String>,
+    /// Held so that tools see by its name whose programs these are.
+    _counters: Map,
 }
 
 impl Programs {
     /// The TC program of a direction.
-    pub(super) fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier, ProgramError> {
-        let program = self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
-        program.try_into()
-    }
-
-    /// An XDP program.
-    pub(super) fn xdp(&mut self, name: &str) -> Result<&mut Xdp, ProgramError> {
-        let program = self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
-        program.try_into()
-    }
-
-    fn load_xdp(&mut self) {
-        let load = |programs: &mut Self, name| programs.xdp(name).and_then(Xdp::load);
-        if let Err(error) = load(self, common::XDP_PROGRAM) {
-            let error = EbpfUnavailable::new("cannot load the XDP program", &error);
-            self.no_xdp = Some(error.to_string());
-        } else if let Err(error) = load(self, common::XDP_FRAGS_PROGRAM) {
-            tracing::debug!("no XDP for frames in several buffers: {error}");
+    pub(super) fn classifier(&self, direction: Direction) -> BorrowedFd<'_> {
+        match direction {
+            Direction::Ingress => self.ingress.as_fd(),
+            Direction::Egress => self.egress.as_fd(),
         }
     }
+
+    /// The XDP program for frames in one buffer, or in several.
+    pub(super) fn xdp(&self, frags: bool) -> Option<BorrowedFd<'_>> {
+        let program = if frags { &self.xdp_frags } else { &self.xdp };
+        program.as_ref().map(AsFd::as_fd)
+    }
+}
+
+fn load_classifier(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, ProgramError> {
+    let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
+    let program: &mut SchedClassifier = program.try_into()?;
+    program.load()?;
+    held(program.fd()?)
+}
+
+fn load_xdp(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, ProgramError> {
+    let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
+    let program: &mut Xdp = program.try_into()?;
+    program.load()?;
+    held(program.fd()?)
+}
+
+/// Holds a program beyond aya's object, which is large.
+fn held(program: &ProgramFd) -> Result<OwnedFd, ProgramError> {
+    program.as_fd().try_clone_to_owned().map_err(ProgramError::IOError)
+}
+
+/// The XDP programs, or why there are none.
+fn load_both_xdp(ebpf: &mut Ebpf) -> (Option<OwnedFd>, Option<OwnedFd>, Option<String>) {
+    let one = match load_xdp(ebpf, common::XDP_PROGRAM) {
+        Ok(one) => one,
+        Err(error) => {
+            let error = EbpfUnavailable::new("cannot load the XDP program", &error);
+            return (None, None, Some(error.to_string()));
+        }
+    };
+    let several = load_xdp(ebpf, common::XDP_FRAGS_PROGRAM)
+        .inspect_err(|error| tracing::debug!("no XDP for frames in several buffers: {error}"));
+    (Some(one), several.ok(), None)
 }
 
 /// Loads maps and programs; nothing is attached. The XDP programs only when they are wanted: a
@@ -138,26 +173,23 @@ pub fn load(
             .inspect_err(|error| tracing::debug!("no messages of the programs: {error}"))
             .ok(),
     };
-    let mut programs = Programs { ebpf, no_xdp: None };
-    for name in [common::INGRESS_PROGRAM, common::EGRESS_PROGRAM] {
-        programs
-            .classifier(name)
-            .and_then(SchedClassifier::load)
-            .map_err(|error| refused(&error, flows.is_some()))?;
-    }
-    if flows.is_some() {
-        programs.no_xdp = Some(NO_XDP.to_owned());
-    } else if xdp {
-        programs.load_xdp();
-    }
-    let counters = counters(&programs.ebpf, slots, cpus)?;
+    let mut load_tc =
+        |name| load_classifier(&mut ebpf, name).map_err(|error| refused(&error, flows.is_some()));
+    let (ingress, egress) = (load_tc(common::INGRESS_PROGRAM)?, load_tc(common::EGRESS_PROGRAM)?);
+    let (xdp, xdp_frags, no_xdp) = match flows {
+        Some(_) => (None, None, Some(NO_XDP.to_owned())),
+        None if xdp => load_both_xdp(&mut ebpf),
+        None => (None, None, None),
+    };
     // Only now: a program is loaded with the descriptors of its maps.
-    let slot_maps = slot_maps(&mut programs.ebpf)?;
+    let (counters, counters_map) = counters(&mut ebpf, slots, cpus)?;
+    let slots = SlotTable::new(slot_maps(&mut ebpf)?, slots, cpus);
     let flows = match flows.zip(layout) {
-        Some((options, layout)) => Some(FlowReader::new(&mut programs.ebpf, options, layout)?),
+        Some((options, layout)) => Some(FlowReader::new(&mut ebpf, options, layout)?),
         None => None,
     };
-    Ok(Loaded { counters, flows, slots: SlotTable::new(slot_maps, slots, cpus), programs, logger })
+    let programs = Programs { ingress, egress, xdp, xdp_frags, no_xdp, _counters: counters_map };
+    Ok(Loaded { counters, flows, slots, programs, logger })
 }
 
 /// Programs that look into packets at places that they compute need one privilege more.
@@ -201,16 +233,21 @@ pub(super) fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, EbpfU
     })
 }
 
-/// The map stays with the programs: by its descriptor tools see whose it is.
-fn counters(ebpf: &Ebpf, slots: u32, cpus: u32) -> Result<CounterReader, EbpfUnavailable> {
-    let Some(Map::Array(map)) = ebpf.map(common::COUNTERS) else {
+fn counters(
+    ebpf: &mut Ebpf,
+    slots: u32,
+    cpus: u32,
+) -> Result<(CounterReader, Map), EbpfUnavailable> {
+    let map = take_map(ebpf, common::COUNTERS)?;
+    let Map::Array(array) = &map else {
         return Err(EbpfUnavailable::Kernel {
             operation: "cannot use the embedded eBPF object",
             error: format!("it has no array {}", common::COUNTERS),
         });
     };
-    CounterReader::new(map.fd(), slots, cpus)
-        .map_err(|error| EbpfUnavailable::new("cannot map the counters", &error))
+    let reader = CounterReader::new(array.fd(), slots, cpus)
+        .map_err(|error| EbpfUnavailable::new("cannot map the counters", &error))?;
+    Ok((reader, map))
 }
 
 fn slot_maps(ebpf: &mut Ebpf) -> Result<SlotMaps, EbpfUnavailable> {

@@ -5,5 +5,6 @@ pub mod ethtool;
 pub mod links;
 pub mod queues;
 pub mod stats;
+pub mod tc;
 mod wire;
 pub mod xdp_features;
