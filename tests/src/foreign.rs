@@ -107,12 +107,24 @@ impl Namespace {
     /// # Errors
     /// When there is one.
     pub fn add_clsact(&self, link: &str) -> Result<()> {
+        self.add_qdisc(link, "clsact")
+    }
+
+    /// Adds an ingress qdisc, as `tc qdisc add dev LINK ingress` does: it takes clsact's place.
+    ///
+    /// # Errors
+    /// When there is one of either kind already.
+    pub fn add_ingress(&self, link: &str) -> Result<()> {
+        self.add_qdisc(link, "ingress")
+    }
+
+    fn add_qdisc(&self, link: &str, kind: &str) -> Result<()> {
         let mut message = self.tc_message(link)?;
         message.header.handle = TcHandle { major: 0xffff, minor: 0 };
         message.header.parent = TcHandle::CLSACT;
-        message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
+        message.attributes.push(TcAttribute::Kind(kind.to_owned()));
         self.request(RouteNetlinkMessage::NewQueueDiscipline(message))
-            .with_context(|| format!("adding clsact to {link}"))
+            .with_context(|| format!("adding {kind} to {link}"))
     }
 
     /// Attaches one as a filter of clsact, which must be there.

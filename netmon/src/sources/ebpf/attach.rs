@@ -16,7 +16,7 @@ use super::errors::{errno, one_line};
 use super::object::Programs;
 use crate::model::link::IfIndex;
 use crate::model::options::Hook;
-use crate::sources::netlink::ethtool::name_of;
+use crate::sources::netlink::ethtool::{Ethtool, name_of};
 
 /// What counts a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub fn attach(
 ) -> Result<Attachment, String> {
     let name = name_of(ifindex)
         .ok_or_else(|| "it was removed before the programs were attached".to_owned())?;
-    let (xdp, note) = match attach_xdp(programs, ifindex, hook) {
+    let (xdp, note) = match attach_xdp(programs, (ifindex, &name), hook) {
         Ok(xdp) => (xdp, None),
         Err(why) => (None, Some(why)),
     };
@@ -132,10 +132,14 @@ pub fn attach(
 /// `Ok(None)`: not asked for. An error is the reason to fall back to TC, in words.
 fn attach_xdp(
     programs: &mut Programs,
-    ifindex: IfIndex,
+    (ifindex, name): (IfIndex, &str),
     hook: Hook,
 ) -> Result<Option<(Kind, Link)>, String> {
     let (kind, mode, names) = match hook {
+        // With the first one nobody could raise the MTU of a veth's other end any more.
+        Hook::Xdp if is_veth(name) => {
+            (Kind::XdpNative, XdpMode::Driver, [XDP_FRAGS_PROGRAM, XDP_PROGRAM])
+        }
         Hook::Xdp => (Kind::XdpNative, XdpMode::Driver, [XDP_PROGRAM, XDP_FRAGS_PROGRAM]),
         // For the other one the kernel would copy each super-packet into one buffer.
         Hook::XdpGeneric => (Kind::XdpGeneric, XdpMode::Skb, [XDP_FRAGS_PROGRAM, XDP_PROGRAM]),
@@ -159,6 +163,10 @@ fn attach_xdp(
         Ok(link) => Ok(Some((kind, Link::Xdp(link)))),
         Err(error) => Err(format!("not {kind}: {}", xdp_refusal(&error))),
     }
+}
+
+fn is_veth(name: &str) -> bool {
+    Ethtool::new().is_ok_and(|ethtool| ethtool.driver(name).as_deref() == Some("veth"))
 }
 
 fn attach_xdp_program(
