@@ -120,25 +120,37 @@ impl Namespace {
     /// # Errors
     /// When there is one.
     pub fn add_clsact(&self, link: &str) -> Result<()> {
-        let message = RouteNetlinkMessage::NewQueueDiscipline(self.clsact(link)?);
-        self.request(message, NLM_F_CREATE | NLM_F_EXCL)
-            .with_context(|| format!("adding clsact to {link}"))
+        self.add_qdisc(link, "clsact")
     }
 
-    /// Deletes it with all its filters, whosever they are.
+    /// Adds an ingress qdisc, as `tc qdisc add dev LINK ingress` does: it takes clsact's place.
+    ///
+    /// # Errors
+    /// When there is one of either kind already.
+    pub fn add_ingress(&self, link: &str) -> Result<()> {
+        self.add_qdisc(link, "ingress")
+    }
+
+    fn add_qdisc(&self, link: &str, kind: &str) -> Result<()> {
+        let message = RouteNetlinkMessage::NewQueueDiscipline(self.qdisc(link, kind)?);
+        self.request(message, NLM_F_CREATE | NLM_F_EXCL)
+            .with_context(|| format!("adding {kind} to {link}"))
+    }
+
+    /// Deletes clsact with all its filters, whosever they are.
     ///
     /// # Errors
     /// When there is none.
     pub fn delete_clsact(&self, link: &str) -> Result<()> {
-        let message = RouteNetlinkMessage::DelQueueDiscipline(self.clsact(link)?);
+        let message = RouteNetlinkMessage::DelQueueDiscipline(self.qdisc(link, "clsact")?);
         self.request(message, 0).with_context(|| format!("deleting the clsact of {link}"))
     }
 
-    fn clsact(&self, link: &str) -> Result<TcMessage> {
+    fn qdisc(&self, link: &str, kind: &str) -> Result<TcMessage> {
         let mut message = self.tc_message(link)?;
         message.header.handle = TcHandle { major: 0xffff, minor: 0 };
         message.header.parent = TcHandle::CLSACT;
-        message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
+        message.attributes.push(TcAttribute::Kind(kind.to_owned()));
         Ok(message)
     }
 

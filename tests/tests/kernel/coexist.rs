@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use netmon_tests::{
     agent::AgentCommand,
     foreign::{self, Way, XdpMode},
@@ -32,6 +32,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("native_xdp_is_left_alone", || beside_xdp(XdpMode::Native)),
     ("generic_xdp_is_left_alone", || beside_xdp(XdpMode::Generic)),
     ("native_xdp_does_not_disturb_tcx", native_xdp_does_not_disturb_tcx),
+    ("an_ingress_qdisc_comes_beside_tcx", an_ingress_qdisc_comes_beside_tcx),
+    ("an_ingress_qdisc_is_refused_beside_clsact", an_ingress_qdisc_is_refused_beside_clsact),
+    ("the_peers_mtu_can_be_raised_beside_native_xdp", the_peers_mtu_can_be_raised),
 ];
 
 /// Sends known traffic both ways: 100 frames of 60 bytes in, 200 of 70 out.
@@ -184,4 +187,42 @@ fn native_xdp_does_not_disturb_tcx() -> Result<()> {
     counted(&told.rx, &told.tx, 1);
     assert_eq!(namespace.attached("nt0")?.xdp, [other.program]);
     interrupt(agent).map(drop)
+}
+
+fn an_ingress_qdisc_comes_beside_tcx() -> Result<()> {
+    let namespace = veth()?;
+    let agent = json(&namespace, &["nt0"])?;
+    agent.says_counted("nt0", "TCX in+out")?;
+    namespace.add_ingress("nt0")?;
+    traffic(&namespace)?;
+    let told = agrees(&agent, &namespace, "nt0")?;
+    counted(&told.rx, &told.tx, 1);
+    interrupt(agent).map(drop)
+}
+
+/// As README says: the two kinds exclude each other, and clsact is what netmon needs there.
+fn an_ingress_qdisc_is_refused_beside_clsact() -> Result<()> {
+    let namespace = veth()?;
+    let agent = json(&namespace, &["nt0", "--hook", "clsact"])?;
+    agent.says_counted("nt0", "clsact in+out")?;
+    let refused = namespace.add_ingress("nt0").err().context("the kernel has taken it")?;
+    assert!(format!("{refused:#}").contains("File exists"), "{refused:#}");
+    interrupt(agent)?;
+    namespace.add_ingress("nt0")
+}
+
+/// The other end may be another administrator's, who is not to be held up.
+fn the_peers_mtu_can_be_raised() -> Result<()> {
+    const JUMBO: u32 = 9_000;
+    let namespace = veth()?;
+    let agent = json(&namespace, &["nt0", "--hook", "xdp"])?;
+    agent.says_counted("nt0", "XDP native in, TCX out")?;
+    for link in ["peer", "nt0"] {
+        namespace.set_mtu(link, JUMBO)?;
+    }
+    namespace.send_frames("peer", &frame::plain(frame::BROADCAST, JUMBO as usize), 10)?;
+    let told = agrees(&agent, &namespace, "nt0")?;
+    assert_eq!(told.rx.skb, Some(Pair { packets: 10, bytes: 10 * u64::from(JUMBO) }));
+    interrupt(agent)?;
+    is_bare(&namespace, "nt0")
 }

@@ -14,7 +14,7 @@ use super::errors::one_line;
 use super::object::Programs;
 use crate::model::link::IfIndex;
 use crate::model::options::Hook;
-use crate::sources::netlink::ethtool::name_of;
+use crate::sources::netlink::ethtool::{Ethtool, name_of};
 
 mod look;
 
@@ -108,10 +108,10 @@ pub fn attach(
     ifindex: IfIndex,
     hook: Hook,
 ) -> Result<Attachment, String> {
-    if name_of(ifindex).is_none() {
+    let Some(name) = name_of(ifindex) else {
         return Err("it was removed before the programs were attached".to_owned());
-    }
-    let (xdp, note) = match attach_xdp(programs, ifindex, hook) {
+    };
+    let (xdp, note) = match attach_xdp(programs, (ifindex, &name), hook) {
         Ok(xdp) => (xdp, None),
         Err(why) => (None, Some(why)),
     };
@@ -136,11 +136,12 @@ pub fn attach(
 /// `Ok(None)`: not asked for. An error is the reason to fall back to TC, in words.
 fn attach_xdp(
     programs: &Programs,
-    ifindex: IfIndex,
+    (ifindex, name): (IfIndex, &str),
     hook: Hook,
 ) -> Result<Option<Attached>, String> {
     let (kind, mode, frags_first) = match hook {
-        Hook::Xdp => (Kind::XdpNative, XdpMode::Native, false),
+        // With the other one nobody could raise the MTU of a veth's other end any more.
+        Hook::Xdp => (Kind::XdpNative, XdpMode::Native, is_veth(name)),
         // For the other one the kernel would copy each super-packet into one buffer.
         Hook::XdpGeneric => (Kind::XdpGeneric, XdpMode::Generic, true),
         Hook::Auto | Hook::Tc | Hook::Clsact => return Ok(None),
@@ -168,6 +169,10 @@ fn attach_xdp(
         Ok(link) => Ok(Some(Attached { kind, link: Some(link) })),
         Err(error) => Err(format!("not {kind}: {}", xdp_refusal(&error))),
     }
+}
+
+fn is_veth(name: &str) -> bool {
+    Ethtool::new().is_ok_and(|ethtool| ethtool.driver(name).as_deref() == Some("veth"))
 }
 
 fn xdp_refusal(error: &io::Error) -> String {

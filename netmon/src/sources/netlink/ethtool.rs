@@ -1,4 +1,4 @@
-//! Two questions to a driver, by the ethtool ioctl (man 7 netdevice; linux/ethtool.h). No
+//! Three questions to a driver, by the ethtool ioctl (man 7 netdevice; linux/ethtool.h). No
 //! privilege needed. A driver that does not answer gives `None`.
 
 use std::io;
@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::model::link::Offloads;
 
+const ETHTOOL_GDRVINFO: u32 = 0x3;
 const ETHTOOL_GTSO: u32 = 0x1e;
 const ETHTOOL_GGRO: u32 = 0x2b;
 
@@ -14,6 +15,14 @@ const ETHTOOL_GGRO: u32 = 0x2b;
 struct EthtoolValue {
     command: u32,
     data: u32,
+}
+
+/// The beginning of `struct ethtool_drvinfo`, and room for the rest of its 196 bytes.
+#[repr(C)]
+struct DriverInfo {
+    command: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
 }
 
 /// A socket to ask through.
@@ -41,8 +50,24 @@ impl Ethtool {
         Offloads { gro: self.ask(name, ETHTOOL_GGRO), tso: self.ask(name, ETHTOOL_GTSO) }
     }
 
+    /// The driver's name, as `ethtool -i` shows it.
+    #[must_use]
+    pub fn driver(&self, name: &str) -> Option<String> {
+        let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
+        self.fill(name, &mut info)?;
+        let driver = info.driver.split(|byte| *byte == 0).next()?;
+        String::from_utf8(driver.to_vec()).ok()
+    }
+
     fn ask(&self, name: &str, command: u32) -> Option<bool> {
         let mut value = EthtoolValue { command, data: 0 };
+        self.fill(name, &mut value)?;
+        Some(value.data != 0)
+    }
+
+    /// Has the kernel answer a command, which begins with its number and is as long as the kernel
+    /// takes it for.
+    fn fill<T>(&self, name: &str, command: &mut T) -> Option<()> {
         // SAFETY: all zeroes is a valid ifreq.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
         if name.len() >= request.ifr_name.len() {
@@ -51,13 +76,15 @@ impl Ethtool {
         for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
             *to = from.cast_signed();
         }
-        request.ifr_ifru.ifru_data = (&raw mut value).cast();
-        // SAFETY: the name is terminated, and the kernel writes one ethtool_value.
+        request.ifr_ifru.ifru_data = std::ptr::from_mut(command).cast();
+        // SAFETY: the name is terminated, and the kernel writes as much as the command is long.
         let result =
             unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-        (result == 0).then_some(value.data != 0)
+        (result == 0).then_some(())
     }
 }
+
+const _: () = assert!(size_of::<DriverInfo>() == 196);
 
 /// The current name of an interface (`if_indextoname(3)`); `None` when it is gone.
 #[must_use]
