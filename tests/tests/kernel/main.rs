@@ -37,6 +37,7 @@ mod scale;
 mod segments;
 mod socket;
 mod top;
+mod tracing;
 mod workers;
 mod workers_launcher;
 mod workers_namespace;
@@ -66,6 +67,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("lifecycle", lifecycle::TESTS),
     ("badluck", badluck::TESTS),
     ("privileges", privileges::TESTS),
+    ("tracing", tracing::TESTS),
     ("compare", compare::TESTS),
     ("socket", socket::TESTS),
     ("workers_namespace", workers_namespace::TESTS),
