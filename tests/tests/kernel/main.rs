@@ -74,6 +74,8 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("workers_launcher", workers_launcher::starting::TESTS),
     ("workers_launcher", workers_launcher::opening::TESTS),
     ("workers_launcher", workers_launcher::ending::TESTS),
+    ("workers_launcher", workers_launcher::asking::TESTS),
+    ("workers::asking", workers_launcher::asking::WITH_A_SHELL),
     ("scale", scale::TESTS),
     ("workers::report", workers::report::TESTS),
     ("workers::namespaces", workers::namespaces::TESTS),
