@@ -30,6 +30,21 @@ pub fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
+/// Keeps every process of the same user from reading or changing this one's memory and from tracing
+/// it (`PR_SET_DUMPABLE`: prctl(2), ptrace(2)), if it has any capability. The kernel compares the
+/// capabilities thread by thread, and in one memory there are threads that have given theirs up:
+/// through such a thread another process would get into those that have some. It is to be called
+/// before there are threads. exec(2) and another user or group id undo it: each process of netmon
+/// calls this first, and none changes its ids. Then `/proc/PID` belongs to root, and no core is
+/// dumped.
+///
+/// # Errors
+/// The kernel's.
+pub fn forbid_tracing() -> nix::Result<()> {
+    let has_none = caps::read(None, CapSet::Permitted).is_ok_and(|held| held.is_empty());
+    if has_none { Ok(()) } else { nix::sys::prctl::set_dumpable(false) }
+}
+
 /// Raises the limit of open files to the most that is allowed: an interface takes five, and
 /// thirteen when its statistics are read from sysfs, so the usual 1024 end at some 80. Gives the
 /// limit.

@@ -1,9 +1,17 @@
 //! What a process under test may do.
 
-use std::{fs, io, os::unix::process::CommandExt, path::Path, process::Command};
+use std::{
+    ffi::CString,
+    fs, io,
+    os::unix::{ffi::OsStrExt, process::CommandExt},
+    panic,
+    path::Path,
+    process::Command,
+    thread,
+};
 
 use anyhow::{Context, Result, ensure};
-use nix::{errno::Errno, unistd::geteuid};
+use nix::{errno::Errno, sys::prctl, unistd::geteuid};
 
 /// Whether the tests themselves run as root.
 #[must_use]
@@ -18,6 +26,8 @@ pub struct Capability(u8);
 impl Capability {
     /// `CAP_NET_ADMIN`.
     pub const NET_ADMIN: Self = Self(12);
+    /// `CAP_SYS_PTRACE`.
+    pub const SYS_PTRACE: Self = Self(19);
     /// `CAP_SYS_ADMIN`, which for eBPF stands for the narrower ones too.
     pub const SYS_ADMIN: Self = Self(21);
     /// `CAP_PERFMON`.
@@ -64,6 +74,51 @@ impl Capability {
     pub const fn bit(self) -> u64 {
         1 << self.0
     }
+}
+
+/// Gives a file capabilities, a bit for each number as in [`held`], as setcap(8) does with `…=ep`:
+/// capabilities(7), "File capability extended attribute versioning".
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn give_capabilities(program: &Path, capabilities: u64) -> Result<()> {
+    const REVISION_2: u32 = 0x0200_0000;
+    const EFFECTIVE: u32 = 1;
+    let [low, high] = [capabilities as u32, (capabilities >> 32) as u32];
+    let words = [REVISION_2 | EFFECTIVE, low, 0, high, 0];
+    let value: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let path = CString::new(program.as_os_str().as_bytes())?;
+    let name = c"security.capability".as_ptr();
+    // SAFETY: both names end with a zero, and of the value so many bytes are read as it has.
+    let set = unsafe { libc::setxattr(path.as_ptr(), name, value.as_ptr().cast(), value.len(), 0) };
+    Ok(Errno::result(set).map(drop)?)
+}
+
+/// Runs `work` on a thread that is the user `nobody` and has no capability.
+///
+/// # Errors
+/// Those of `work`, and when the ids cannot be changed.
+pub fn as_nobody<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let run = || {
+        become_nobody()?;
+        work()
+    };
+    thread::scope(|scope| {
+        scope.spawn(run).join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+    })
+}
+
+/// Of this thread alone, which the functions of the C library do not offer.
+fn become_nobody() -> Result<()> {
+    let id = libc::c_long::from(NOBODY);
+    // SAFETY: these take numbers; no list of groups is read where there is none in it.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_setgroups, 0, 0))?;
+        Errno::result(libc::syscall(libc::SYS_setresgid, id, id, id))?;
+        Errno::result(libc::syscall(libc::SYS_setresuid, id, id, id))?;
+    }
+    // Which these have changed for all threads (prctl(2)).
+    Ok(prctl::set_dumpable(true)?)
 }
 
 impl Privileges {

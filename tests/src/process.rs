@@ -119,6 +119,15 @@ pub fn with_arguments(arguments: &[impl AsRef<OsStr>]) -> Result<Vec<u32>> {
     Ok(found)
 }
 
+/// Those that run this program and have not ended.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn running(program: &Path) -> Result<Vec<u32>> {
+    let runs = |pid: &u32| fs::read_link(folder(*pid).join("exe")).is_ok_and(|it| it == program);
+    Ok(all()?.into_iter().filter(runs).collect())
+}
+
 fn all() -> Result<Vec<u32>> {
     let entries = fs::read_dir("/proc")?.flatten();
     Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())

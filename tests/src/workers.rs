@@ -25,6 +25,8 @@ pub struct Worker {
     pub last_message_ms: Option<u64>,
     /// Started by the network monitor, not by hand.
     pub launched: bool,
+    /// The user that it is.
+    pub uid: Option<u32>,
     /// CPU time.
     pub cpu_ms: Option<u64>,
     /// Proportional memory.
@@ -39,6 +41,8 @@ pub struct Worker {
 pub struct Central {
     /// The process.
     pub pid: u32,
+    /// The user that it is.
+    pub uid: Option<u32>,
     /// CPU time.
     pub cpu_ms: Option<u64>,
     /// Proportional memory.
@@ -83,10 +87,10 @@ mod tests {
 
     #[test]
     fn unknown_and_missing_fields_are_errors() -> Result<()> {
-        let good = r#"{"monitor":{"pid":15,"cpu_ms":1,"pss_kib":900,"capabilities":[]},
+        let good = r#"{"monitor":{"pid":15,"uid":0,"cpu_ms":1,"pss_kib":900,"capabilities":[]},
             "launcher":null,"workers":[{"interface":"blue/eth0","namespace":"blue","ifindex":2,"pid":17,
             "state":"running","restarts":1,"last_message":"Sample","last_message_ms":9,
-            "launched":true,"cpu_ms":3,"pss_kib":800,"capabilities":["CAP_NET_ADMIN"]}]}"#;
+            "launched":true,"uid":1000,"cpu_ms":3,"pss_kib":800,"capabilities":["CAP_NET_ADMIN"]}]}"#;
         let Listing { monitor, launcher, workers } = Listing::parse(good)?;
         assert_eq!((monitor.pid, launcher), (15, None));
         assert_eq!((workers[0].pid, workers[0].is_running()), (Some(17), true));

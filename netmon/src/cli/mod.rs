@@ -56,6 +56,13 @@ impl Failure {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything else, and before there is a thread.
+    if let Err(error) = privileges::forbid_tracing() {
+        let why = format!("netmon: cannot keep others out of its memory (prctl): {error}\n");
+        // A closed stderr leaves nobody to report it to.
+        let _ = std::io::stderr().write_all(why.as_bytes());
+        return ExitCode::FAILURE;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

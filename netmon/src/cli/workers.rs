@@ -10,8 +10,10 @@ use serde::Serialize;
 
 use super::Failure;
 use super::args::WorkersArgs;
+use crate::model::human::Printable;
 use crate::model::options::CompareFormat;
 use crate::sources::process;
+use crate::sources::trace::users::Users;
 use crate::workers::inquiry;
 use crate::workers::protocol::{Processes, WorkerStatus};
 use crate::workers::socket;
@@ -22,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What /proc says of a process. `None`: it is not running, or not ours to see.
 #[derive(Default, Serialize)]
 struct Usage {
+    /// Its user id.
+    uid: Option<u32>,
     cpu_ms: Option<u64>,
     pss_kib: Option<u64>,
     /// What any of its threads may do.
@@ -88,14 +92,17 @@ impl Usage {
             names
         });
         Self {
+            uid: process::user(pid).ok(),
             cpu_ms: process::cpu_time(pid).ok().map(|time| time.as_millis() as u64),
             pss_kib: process::proportional_memory(pid).ok(),
             capabilities: names,
         }
     }
 
-    fn cells(&self) -> [String; 3] {
-        let Self { cpu_ms, pss_kib, capabilities } = self;
+    fn cells(&self, users: &mut Users) -> [String; 4] {
+        let Self { uid, cpu_ms, pss_kib, capabilities } = self;
+        let user =
+            uid.map(|uid| users.name(uid).map_or_else(|| uid.to_string(), |it| it.to_string()));
         let privileges = capabilities.as_ref().map(|names| match names.as_slice() {
             [] => "none".to_owned(),
             names => names.join(" "),
@@ -103,6 +110,7 @@ impl Usage {
         [
             or_dash(cpu_ms.map(|ms| format!("{:.2} s", ms as f64 / 1000.0))),
             or_dash(pss_kib.map(|kib| format!("{kib} KiB"))),
+            or_dash(user),
             or_dash(privileges),
         ]
     }
@@ -112,7 +120,12 @@ fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
 }
 
-const COLUMNS: usize = 9;
+/// What a terminal would obey is shown instead.
+fn printable(text: &str) -> String {
+    Printable(text).to_string()
+}
+
+const COLUMNS: usize = 10;
 
 fn table(everything: &Everything) -> String {
     let Everything { monitor, launcher, workers } = everything;
@@ -125,11 +138,15 @@ fn table(everything: &Everything) -> String {
         "LAST MESSAGE",
         "CPU",
         "PSS",
+        "USER",
         "PRIVILEGES",
     ];
+    let mut users = Users::new("/etc/passwd");
     let central = [("(monitor)", Some(monitor)), ("(launcher)", launcher.as_ref())];
-    let central = central.into_iter().filter_map(|(name, it)| Some(central_row(name, it?)));
-    let rows: Vec<[String; COLUMNS]> = central.chain(workers.iter().map(row)).collect();
+    let central = central.into_iter().filter_map(|(name, it)| Some((name, it?)));
+    let mut rows: Vec<[String; COLUMNS]> =
+        central.map(|(name, it)| central_row(name, it, &mut users)).collect();
+    rows.extend(workers.iter().map(|worker| row(worker, &mut users)));
     let mut widths = head.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -149,30 +166,32 @@ fn table(everything: &Everything) -> String {
     text
 }
 
-fn central_row(name: &str, central: &Central) -> [String; COLUMNS] {
-    let [cpu, pss, privileges] = central.usage.cells();
+fn central_row(name: &str, central: &Central, users: &mut Users) -> [String; COLUMNS] {
+    let [cpu, pss, user, privileges] = central.usage.cells(users);
     let dash = || or_dash(None);
     let pid = central.pid.to_string();
-    [name.to_owned(), dash(), pid, "running".to_owned(), dash(), dash(), cpu, pss, privileges]
+    [name.to_owned(), dash(), pid, "running".to_owned(), dash(), dash(), cpu, pss, user, privileges]
 }
 
-fn row(worker: &Worker) -> [String; COLUMNS] {
+fn row(worker: &Worker, users: &mut Users) -> [String; COLUMNS] {
     let Worker { status, usage } = worker;
     let pid = status
         .pid
         .map(|pid| if status.launched { pid.to_string() } else { format!("{pid} (by hand)") });
     let last = status.last_message.as_ref().zip(status.last_message_ms);
-    let last = last.map(|(name, ms)| format!("{name}, {:.1} s ago", ms as f64 / 1000.0));
-    let [cpu, pss, privileges] = usage.cells();
+    let last =
+        last.map(|(name, ms)| format!("{}, {:.1} s ago", Printable(name), ms as f64 / 1000.0));
+    let [cpu, pss, user, privileges] = usage.cells(users);
     [
-        status.interface.clone(),
-        or_dash(status.namespace.clone()),
+        printable(&status.interface),
+        or_dash(status.namespace.as_deref().map(printable)),
         or_dash(pid),
-        status.state.clone(),
+        printable(&status.state),
         status.restarts.to_string(),
         or_dash(last),
         cpu,
         pss,
+        user,
         privileges,
     ]
 }

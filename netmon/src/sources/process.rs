@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use caps::{CapSet, Capability};
@@ -59,6 +60,15 @@ pub fn proportional_memory(process: u32) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
     let number = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
     number.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The user that a process is: its effective user id (the owner of `/proc/PID`, also of a process
+/// that is not dumpable: proc(5)).
+///
+/// # Errors
+/// When there is no such process.
+pub fn user(process: u32) -> io::Result<u32> {
+    Ok(std::fs::metadata(format!("/proc/{process}"))?.uid())
 }
 
 /// What a process may do, by what each of its threads may: they need not be the same.

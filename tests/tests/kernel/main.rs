@@ -38,6 +38,7 @@ mod scale;
 mod segments;
 mod socket;
 mod top;
+mod tracing;
 mod workers;
 mod workers_launcher;
 mod workers_namespace;
@@ -68,12 +69,15 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("lifecycle", lifecycle::TESTS),
     ("badluck", badluck::TESTS),
     ("privileges", privileges::TESTS),
+    ("tracing", tracing::TESTS),
     ("compare", compare::TESTS),
     ("socket", socket::TESTS),
     ("workers_namespace", workers_namespace::TESTS),
     ("workers_launcher", workers_launcher::starting::TESTS),
     ("workers_launcher", workers_launcher::opening::TESTS),
     ("workers_launcher", workers_launcher::ending::TESTS),
+    ("workers_launcher", workers_launcher::asking::TESTS),
+    ("workers::asking", workers_launcher::asking::WITH_A_SHELL),
     ("scale", scale::TESTS),
     ("workers::report", workers::report::TESTS),
     ("workers::namespaces", workers::namespaces::TESTS),

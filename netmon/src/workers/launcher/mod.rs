@@ -1,5 +1,6 @@
 //! The process that has the privileges, so that the network monitor needs none: it opens
-//! namespaces and starts interface monitors, and does nothing else.
+//! namespaces and starts interface monitors, and does nothing else, and that only for the process
+//! that has started it (`handshake.rs`).
 //!
 //! This is the monitor's side; `serve.rs` is the launcher's own. The two talk over a pair of Unix
 //! sockets (`wire.rs`). When the monitor's end is closed, be it by `kill -9`, the launcher ends
@@ -26,6 +27,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+mod handshake;
 mod open;
 mod serve;
 mod start;
@@ -129,7 +131,7 @@ impl Launcher {
     /// Starts the launcher, with the privileges of the calling thread. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When no process or socket can be had.
+    /// When no process or socket can be had, or the process does not begin.
     pub fn start(reach: Reach) -> io::Result<(Self, Exits)> {
         Self::start_program(Path::new(NETMON), reach)
     }
@@ -144,7 +146,7 @@ impl Launcher {
         // A process group of its own: Ctrl-C is the monitor's to hear. Nor is the report its
         // business: whoever reads that is to see its end when the monitor ends.
         let mut command = Command::new(program);
-        let process = command
+        let mut process = command
             .arg0("netmon")
             .arg("launcher")
             .args((reach == Reach::Here).then_some(HERE))
@@ -154,6 +156,11 @@ impl Launcher {
             .spawn()?;
         // It holds the launcher's end, whose closing tells of the launcher's end.
         drop(command);
+        if let Err(error) = handshake::answer(ours.as_fd()) {
+            let _ = process.kill();
+            let _ = process.wait();
+            return Err(error);
+        }
         // SAFETY: the socket is owned by what it is registered for, and stays the same until that
         // is dropped, after it was deregistered.
         let socket = Arc::new(unsafe { AsyncFd::register(ours) }?);
@@ -305,7 +312,7 @@ async fn read(
         let received = socket.async_io(Interest::READABLE, |socket| {
             let received = wire::receive(socket.as_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?;
             received
-                .map(|(packet, handed)| Ok((serde_json::from_slice(packet)?, handed)))
+                .map(|packet| Ok((serde_json::from_slice(packet.bytes)?, packet.handed)))
                 .transpose()
         });
         match received.await {

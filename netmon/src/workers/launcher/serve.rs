@@ -4,6 +4,7 @@
 //! started a moment to end by itself, kills the rest, stopped or not, and ends.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -17,10 +18,11 @@ use nix::sys::socket::{MsgFlags, SockType, getsockopt, sockopt};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::handshake::Parent;
 use super::open::{Home, namespace};
 use super::start::start;
 use super::wire::{self, Granted, LONGEST, Request, Told, Wish};
-use super::{Exit, LaunchError, Reach};
+use super::{Exit, LaunchError, Reach, Start};
 use crate::privileges;
 
 /// How long what was started may take to end by itself: all is to be gone two seconds after a
@@ -35,11 +37,13 @@ const DYING: Duration = Duration::from_secs(5);
 const KEPT: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
 
 /// Serves the monitor, whose socket is standard input, until that is closed. What it keeps is
-/// what that reach takes.
+/// what that reach takes. Nothing is started but what `may_start` says is an interface monitor, by
+/// its arguments.
 ///
 /// # Errors
-/// When standard input is no such socket, or the launcher cannot work any more.
-pub fn serve(reach: Reach) -> io::Result<()> {
+/// When standard input is no such socket, somebody else is at its other end, or the launcher cannot
+/// work any more.
+pub fn serve(reach: Reach, may_start: fn(&[OsString]) -> bool) -> io::Result<()> {
     let kept = match reach {
         Reach::Here => &[],
         Reach::Everywhere => &KEPT[..],
@@ -52,6 +56,7 @@ pub fn serve(reach: Reach) -> io::Result<()> {
     if getsockopt(&stdin, sockopt::SockType) != Ok(SockType::SeqPacket) {
         return Err(io::Error::other("is for netmon's own use"));
     }
+    let monitor = Parent::meet(stdin.as_fd())?;
     // Blocked, not ignored: what is started is to ignore what netmon was told to, and no more.
     SigSet::all().thread_block()?;
     // Where it was ignored, ends would not be told.
@@ -63,6 +68,9 @@ pub fn serve(reach: Reach) -> io::Result<()> {
         ends: SignalFd::with_flags(&SigSet::from(Signal::SIGCHLD), flags)?,
         home: Home::here()?,
         running: BTreeSet::new(),
+        monitor,
+        reach,
+        may_start,
     };
     let result = launcher.serve();
     launcher.end();
@@ -75,6 +83,10 @@ struct Launching {
     home: Home,
     /// What was started and has not ended: these numbers are nobody else's.
     running: BTreeSet<u32>,
+    /// Whom it serves.
+    monitor: Parent,
+    reach: Reach,
+    may_start: fn(&[OsString]) -> bool,
 }
 
 impl Launching {
@@ -96,8 +108,9 @@ impl Launching {
             }
             if !socket.is_empty() {
                 let received = wire::receive(self.socket.as_fd(), &mut buffer, MsgFlags::empty())?;
-                let Some((packet, _)) = received else { return Ok(()) };
-                let Request { number, wish } = serde_json::from_slice(packet)?;
+                let Some(packet) = received else { return Ok(()) };
+                self.monitor.check(&packet)?;
+                let Request { number, wish } = serde_json::from_slice(packet.bytes)?;
                 self.grant(number, wish)?;
             }
         }
@@ -105,6 +118,7 @@ impl Launching {
 
     fn grant(&mut self, number: u64, wish: Wish) -> io::Result<()> {
         let (answer, handed) = match wish {
+            wish if !self.may_be_granted(&wish) => (Err(never_granted()), None),
             Wish::Open(path) => match self.home.open(&path)? {
                 Ok((inode, links)) => (Ok(Granted::Opened(inode)), Some(links)),
                 Err(error) => (Err(error), None),
@@ -118,6 +132,17 @@ impl Launching {
         };
         self.tell(&Told::Answer { number, answer }, handed.as_ref().map(AsFd::as_fd));
         Ok(())
+    }
+
+    /// Whether a network monitor asks for such a thing.
+    fn may_be_granted(&self, wish: &Wish) -> bool {
+        match wish {
+            Wish::Open(_) | Wish::Look(_) => self.reach == Reach::Everywhere,
+            Wish::Spawn(Start { namespace, arguments }) => {
+                let is_reached = namespace.is_none() || self.reach == Reach::Everywhere;
+                is_reached && (self.may_start)(arguments)
+            }
+        }
     }
 
     fn tell(&self, what: &Told, handed: Option<BorrowedFd<'_>>) {
@@ -171,6 +196,11 @@ impl Launching {
             self.reap();
         }
     }
+}
+
+fn never_granted() -> LaunchError {
+    let why = "refused: this is nothing that a network monitor asks for";
+    LaunchError::Failed(why.to_owned())
 }
 
 /// Whether something is ready before the time is over.

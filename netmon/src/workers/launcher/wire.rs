@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, UnixCredentials, recvmsg, sendmsg,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Exit, LaunchError, Start};
@@ -80,6 +82,16 @@ pub(super) fn send(
     }
 }
 
+/// What was received.
+#[derive(Debug)]
+pub(super) struct Packet<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The file descriptor that came with it.
+    pub(super) handed: Option<OwnedFd>,
+    /// The process that has sent it, where the socket was asked to say that (`SO_PASSCRED`).
+    pub(super) sender: Option<i32>,
+}
+
 /// Receives a packet, and the file descriptor that came with it. `None`: the other end is closed.
 /// When this process may have no more files open, the packet comes without it.
 ///
@@ -89,10 +101,11 @@ pub(super) fn receive<'a>(
     socket: BorrowedFd<'_>,
     buffer: &'a mut [u8],
     flags: MsgFlags,
-) -> io::Result<Option<(&'a [u8], Option<OwnedFd>)>> {
-    let mut room = nix::cmsg_space!(RawFd);
+) -> io::Result<Option<Packet<'a>>> {
+    let mut room = nix::cmsg_space!(UnixCredentials, RawFd);
     let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-    let (length, is_whole, handed) = loop {
+    let (mut handed, mut sender) = (Vec::new(), None);
+    let (length, is_whole) = loop {
         let mut parts = [IoSliceMut::new(buffer)];
         match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags) {
             Err(Errno::EINTR) => {}
@@ -101,21 +114,29 @@ pub(super) fn receive<'a>(
                 // With too many open files the kernel leaves it out, and says so; asked for then,
                 // nix gives an error, for which the packet would be lost.
                 let left_out = message.flags.contains(MsgFlags::MSG_CTRUNC);
-                let mut controls = if left_out { None } else { Some(message.cmsgs()?) };
-                let handed = controls.iter_mut().flatten().find_map(|control| match control {
-                    ControlMessageOwned::ScmRights(handed) => handed.first().copied(),
-                    _ => None,
-                });
-                break (message.bytes, !message.flags.contains(MsgFlags::MSG_TRUNC), handed);
+                let controls = if left_out { None } else { Some(message.cmsgs()?) };
+                for control in controls.into_iter().flatten() {
+                    match control {
+                        // SAFETY: the kernel has just made them for us, and nobody else knows
+                        // their numbers.
+                        ControlMessageOwned::ScmRights(all) => handed
+                            .extend(all.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })),
+                        ControlMessageOwned::ScmCredentials(of) => sender = Some(of.pid()),
+                        _ => {}
+                    }
+                }
+                break (message.bytes, !message.flags.contains(MsgFlags::MSG_TRUNC));
             }
         }
     };
-    // SAFETY: the kernel has just made it for us, and nobody else knows its number.
-    let handed = handed.map(|handed| unsafe { OwnedFd::from_raw_fd(handed) });
     match (length, is_whole) {
         (0, _) => Ok(None),
         (_, false) => Err(io::ErrorKind::InvalidData.into()),
-        (length, true) => Ok(Some((&buffer[..length], handed))),
+        // Of several, which nobody sends, the others are closed.
+        (length, true) => {
+            let handed = handed.into_iter().next();
+            Ok(Some(Packet { bytes: &buffer[..length], handed, sender }))
+        }
     }
 }
 
@@ -165,30 +186,31 @@ mod tests {
         send(here.as_fd(), b"second", Some(handed.as_fd()), NOW).unwrap();
         drop((here, handed));
         let mut buffer = [0; 16];
-        let (first, nothing) = receive(there.as_fd(), &mut buffer, NOW).unwrap().unwrap();
-        assert_eq!((first, nothing.is_none()), (&b"first"[..], true));
-        let (second, handed) = receive(there.as_fd(), &mut buffer, NOW).unwrap().unwrap();
-        assert_eq!(second, b"second");
-        send(handed.unwrap().as_fd(), b"x", None, NOW).unwrap();
+        let first = receive(there.as_fd(), &mut buffer, NOW).unwrap().unwrap();
+        assert_eq!((first.bytes, first.handed.is_none()), (&b"first"[..], true));
+        assert_eq!(first.sender, None, "nobody has asked for it");
+        let second = receive(there.as_fd(), &mut buffer, NOW).unwrap().unwrap();
+        assert_eq!(second.bytes, b"second");
+        send(second.handed.unwrap().as_fd(), b"x", None, NOW).unwrap();
         assert!(receive(there.as_fd(), &mut buffer, NOW).unwrap().is_none(), "closed");
-        let (arrived, _) = receive(kept.as_fd(), &mut buffer, NOW).unwrap().unwrap();
-        assert_eq!(arrived, b"x");
+        let arrived = receive(kept.as_fd(), &mut buffer, NOW).unwrap().unwrap();
+        assert_eq!(arrived.bytes, b"x");
     }
 
     /// The kernel says so in the same way when too many files are open.
     #[test]
     fn a_packet_whose_descriptors_are_left_out_is_none_the_less_one() {
         let (here, there) = pair();
-        let (kept, handed) = pair();
-        // Of three there is no room for at least one.
-        let three = [handed.as_raw_fd(), handed.as_raw_fd(), kept.as_raw_fd()];
-        let (parts, rights) = ([IoSlice::new(b"packet")], [ControlMessage::ScmRights(&three)]);
+        let (_kept, handed) = pair();
+        // Of so many there is no room for at least one.
+        let many = [handed.as_raw_fd(); 32];
+        let (parts, rights) = ([IoSlice::new(b"packet")], [ControlMessage::ScmRights(&many)]);
         sendmsg::<UnixAddr>(here.as_raw_fd(), &parts, &rights, NOW, None).unwrap();
         send(here.as_fd(), b"next", None, NOW).unwrap();
         let mut buffer = [0; 16];
         for expected in [&b"packet"[..], b"next"] {
-            let (packet, handed) = receive(there.as_fd(), &mut buffer, NOW).unwrap().unwrap();
-            assert_eq!((packet, handed.is_none()), (expected, true));
+            let packet = receive(there.as_fd(), &mut buffer, NOW).unwrap().unwrap();
+            assert_eq!((packet.bytes, packet.handed.is_none()), (expected, true));
         }
     }
 

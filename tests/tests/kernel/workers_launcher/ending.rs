@@ -1,6 +1,6 @@
 //! How processes end, and what is left when the monitor or the launcher goes.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use netmon::workers::launcher::{Exit, LaunchError, Launcher, Reach, Start};
@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{HANDED_ON, Idle, Orphan, launching, proc, signal};
+use super::{HANDED_ON, Idle, Orphan, launching, proc, signal, worker};
 use crate::{
     Test,
     common::{NETMON, in_time, netmon, runtime},
@@ -39,10 +39,11 @@ pub(crate) const TESTS: &[Test] = &[
 fn ends_are_told() -> Result<()> {
     let (idle, scratch) = (Idle::new()?, Scratch::new()?);
     launching(async |launcher, exits| {
-        let man = vec!["generate-man".into(), scratch.path().into()];
-        let pid = in_time(launcher.spawn(Start { namespace: None, arguments: man })).await??;
+        // Nobody listens there.
+        let arguments = worker(&scratch.path().join("socket"), "lo");
+        let pid = in_time(launcher.spawn(Start { namespace: None, arguments })).await??;
         let told = in_time(exits.next()).await?;
-        assert_eq!(told, Some(Exit { pid, how: "exit code 0".to_owned() }));
+        assert_eq!(told, Some(Exit { pid, how: "exit code 1".to_owned() }));
         let killed = in_time(launcher.spawn(idle.start(None))).await??;
         signal(killed, Signal::SIGSTOP)?;
         signal(killed, Signal::SIGKILL)?;
@@ -161,22 +162,16 @@ fn what_a_killed_monitor_asked_for() -> Result<()> {
 }
 
 fn is_left_undone() -> Result<bool> {
-    let scratch = Scratch::new()?;
-    let man = vec!["generate-man".into(), scratch.path().into()];
-    let written = || Ok::<_, anyhow::Error>(fs::read_dir(scratch.path())?.count());
+    let idle = Idle::new()?;
     let runtime = runtime()?;
     let process = runtime.block_on(async {
         let (launcher, mut exits) = Launcher::start_program(Path::new(NETMON), Reach::Everywhere)?;
-        let start = Start { namespace: None, arguments: man };
-        let pid = in_time(launcher.spawn(start.clone())).await??;
-        let told = in_time(exits.next()).await?;
-        assert_eq!(told, Some(Exit { pid, how: "exit code 0".to_owned() }));
-        ensure!(written()? > 0, "it does nothing that could be seen");
-        for page in fs::read_dir(scratch.path())? {
-            fs::remove_file(page?.path())?;
-        }
+        let pid = in_time(launcher.spawn(idle.start(None))).await??;
+        // It connects, and ends with the connection.
+        drop(idle.monitor.accept()?);
+        assert_eq!(in_time(exits.next()).await?.map(|exit| exit.pid), Some(pid));
         signal(launcher.process(), Signal::SIGSTOP)?;
-        let mut asked = Box::pin(launcher.spawn(start));
+        let mut asked = Box::pin(launcher.spawn(idle.start(None)));
         ensure!(futures_util::poll!(&mut asked).is_pending(), "a stopped launcher has answered");
         Ok::<_, anyhow::Error>(launcher.process())
     })?;
@@ -185,7 +180,12 @@ fn is_left_undone() -> Result<bool> {
     until_copies_are_closed()?;
     signal(process, Signal::SIGCONT)?;
     ended_well(process)?;
-    Ok(written()? == 0)
+    idle.monitor.set_nonblocking(true)?;
+    match idle.monitor.accept() {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn a_killed_launcher_is_noticed() -> Result<()> {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::{fs::MetadataExt, net::UnixListener},
     path::{Path, PathBuf},
 };
 
@@ -12,15 +12,13 @@ use anyhow::Result;
 use netmon::workers::launcher::{Exits, Launcher, Reach, Start};
 use netmon_tests::{netns::Namespace, privileges::Capability, process, scratch::Scratch};
 use nix::{
-    sys::{
-        signal::{Signal, kill},
-        stat::Mode,
-    },
-    unistd::{Pid, mkfifo},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 
 use crate::common::{NETMON, in_time, runtime};
 
+pub(crate) mod asking;
 pub(crate) mod ending;
 pub(crate) mod opening;
 pub(crate) mod starting;
@@ -39,21 +37,35 @@ fn launching<T>(work: impl AsyncFnOnce(&Launcher, &mut Exits) -> Result<T>) -> R
     })
 }
 
-/// A process that does nothing, with all that the launcher has given it: it waits for the other
-/// end of a FIFO before it has read its settings.
-struct Idle(Scratch);
+/// A process that does nothing, with all that the launcher has given it: an interface monitor
+/// whose network monitor says nothing.
+struct Idle {
+    scratch: Scratch,
+    monitor: UnixListener,
+}
 
 impl Idle {
     fn new() -> Result<Self> {
         let scratch = Scratch::new()?;
-        mkfifo(&scratch.path().join("fifo"), Mode::S_IRWXU)?;
-        Ok(Self(scratch))
+        let monitor = UnixListener::bind(scratch.path().join("socket"))?;
+        Ok(Self { scratch, monitor })
     }
 
     fn start(&self, namespace: Option<(PathBuf, u64)>) -> Start {
-        let fifo = self.0.path().join("fifo").into_os_string();
-        Start { namespace, arguments: vec!["run".into(), "--config".into(), fifo] }
+        self.start_for("lo", namespace)
     }
+
+    fn start_for(&self, link: &str, namespace: Option<(PathBuf, u64)>) -> Start {
+        Start { namespace, arguments: worker(&self.scratch.path().join("socket"), link) }
+    }
+}
+
+/// What a network monitor starts an interface monitor with.
+fn worker(socket: &Path, link: &str) -> Vec<OsString> {
+    let mut arguments =
+        ["interface-monitor", "--launched", "--socket"].map(OsString::from).to_vec();
+    arguments.extend([socket.into(), "--".into(), link.into()]);
+    arguments
 }
 
 fn path(namespace: &Namespace) -> PathBuf {

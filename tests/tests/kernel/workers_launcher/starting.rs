@@ -1,8 +1,9 @@
 //! Starting processes: where they are, and what they may.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs,
+    io::Write,
     os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
 };
@@ -82,13 +83,13 @@ fn without_a_namespace() -> Result<()> {
 }
 
 fn a_process_can_attach_there() -> Result<()> {
-    let namespace = veth()?;
+    let (namespace, idle) = (veth()?, Idle::new()?);
     let place = place(&namespace)?;
     launching(async |launcher, _| {
-        let arguments = ["run", "--quiet", "--source", "ebpf", "--interval", "1h", "nt0"];
-        let arguments = arguments.map(OsString::from).to_vec();
-        let start = Start { namespace: Some(place), arguments };
-        let pid = in_time(launcher.spawn(start)).await??;
+        let pid = in_time(launcher.spawn(idle.start_for("nt0", Some(place)))).await??;
+        let (mut monitor, _) = idle.monitor.accept()?;
+        let orders = r#"{"Monitor":{"version":1,"interval_ns":3600000000000,"source":"ebpf","hook":"auto","recovery":false,"log":false}}"#;
+        writeln!(monitor, "{orders}")?;
         wait::until_true("programs on nt0", || {
             let attached = namespace.attached("nt0")?;
             let held = bpf::held_by(pid)?;
