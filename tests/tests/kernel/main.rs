@@ -28,6 +28,7 @@ mod harness;
 mod hotplug;
 mod lifecycle;
 mod load;
+mod names;
 mod privileges;
 mod processes;
 mod prompt;
@@ -51,6 +52,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("prompt", prompt::TESTS),
     ("config", config::TESTS),
     ("badinput", badinput::TESTS),
+    ("names", names::TESTS),
     ("counting", counting::TESTS),
     ("exactness", exactness::TESTS),
     ("segments", segments::TESTS),
@@ -96,6 +98,8 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("top::privileges", top::privileges::TESTS),
     ("top::off", top::off::TESTS),
     ("top::live", top::live::TESTS),
+    ("workers::names", workers::names::TESTS),
+    ("workers::limits", workers::limits::TESTS),
     ("workers::many", workers::many::TESTS),
     ("load", load::floods::TESTS),
     ("load", load::streams::TESTS),
