@@ -3,6 +3,7 @@
 //! `netmon/netmon.toml` shows every key with its default.
 
 mod traffic;
+mod workers;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,8 +12,9 @@ use serde::Deserialize;
 
 use crate::model::link::Link;
 use crate::model::options::{DEFAULT_INTERVAL, Format, Hook, SourceChoice, parse_interval};
-use crate::model::select::{SelectError, Selection, Selector};
+use crate::model::select::{Literal, SelectError, Selection, Selector};
 pub use traffic::{TrafficLayer, TrafficSettings};
+pub use workers::WorkerLimits;
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,10 @@ pub struct Layer {
     pub recover: Option<bool>,
     /// Wait for interfaces that do not exist yet.
     pub wait: Option<bool>,
+    /// See [`WorkerLimits::in_all`].
+    pub max_workers: Option<u32>,
+    /// See [`WorkerLimits::per_namespace`].
+    pub max_workers_per_namespace: Option<u32>,
     /// Who and what the traffic is.
     #[serde(default)]
     pub traffic: TrafficLayer,
@@ -134,9 +140,15 @@ impl Layer {
         };
         let mut wanted = parse(interfaces)?;
         if all == Some(true) {
-            wanted.push(Selector::parse("*")?);
+            wanted.push(Selector::All);
         }
         let excluded = parse(&[flags.exclude, file.exclude].concat())?;
+        let default = WorkerLimits::default();
+        let per_namespace = flags.max_workers_per_namespace.or(file.max_workers_per_namespace);
+        let workers = WorkerLimits {
+            per_namespace: per_namespace.unwrap_or(default.per_namespace),
+            in_all: flags.max_workers.or(file.max_workers).unwrap_or(default.in_all),
+        };
         let interval = flags.interval.or(file.interval).unwrap_or(DEFAULT_INTERVAL);
         let interfaces = file
             .interface
@@ -151,6 +163,7 @@ impl Layer {
             format: flags.format.or(file.format).unwrap_or_default(),
             recover: flags.recover.or(file.recover).unwrap_or(true),
             wait: flags.wait.or(file.wait).unwrap_or(false),
+            workers,
             interfaces,
             traffic: TrafficLayer::settings(flags.traffic, file.traffic)?,
         })
@@ -174,6 +187,8 @@ pub struct Settings {
     pub recover: bool,
     /// Wait for interfaces that do not exist yet.
     pub wait: bool,
+    /// How many processes watch interfaces, where each has one of its own.
+    pub workers: WorkerLimits,
     /// Rules for single interfaces.
     pub interfaces: Vec<InterfaceRule>,
     /// Who and what the traffic is.
@@ -220,6 +235,26 @@ pub struct Wanted {
 }
 
 impl Settings {
+    /// What they mean where these interfaces exist: see [`Selection::resolved`].
+    #[must_use]
+    pub fn resolved(&self, links: &[Link], literal: Literal) -> Self {
+        let resolve = |rule: &InterfaceRule| {
+            let selector = rule.selector.resolved(links, literal);
+            InterfaceRule { selector, ..rule.clone() }
+        };
+        Self {
+            selection: self.selection.resolved(links, literal),
+            interfaces: self.interfaces.iter().map(resolve).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The rules that are about none of these interfaces.
+    pub fn idle_rules(&self, links: &[Link]) -> impl Iterator<Item = &Selector> {
+        let rules = self.interfaces.iter().map(|rule| &rule.selector);
+        rules.filter(|selector| !links.iter().any(|link| selector.matches(link)))
+    }
+
     /// What is wanted of an interface.
     #[must_use]
     pub fn wanted(&self, link: &Link) -> Wanted {
@@ -292,12 +327,15 @@ mod tests {
             format,
             recover,
             wait,
+            max_workers,
+            max_workers_per_namespace,
             traffic,
             interface,
         } = layer;
         assert!(!interfaces.is_empty() && !exclude.is_empty() && all.is_some());
         assert!(source.is_some() && hook.is_some() && interval.is_some() && format.is_some());
         assert!(recover.is_some() && wait.is_some());
+        assert!(max_workers.is_some() && max_workers_per_namespace.is_some());
         let TrafficLayer {
             parts,
             flow_capacity,

@@ -12,7 +12,7 @@ use crate::agent::{
 };
 use crate::config::Settings;
 use crate::model::link::Link;
-use crate::model::select::Selection;
+use crate::model::select::Literal;
 use crate::model::traffic::facts::{Missing, Part};
 use crate::privileges;
 use crate::sinks::messages::Messages;
@@ -45,6 +45,7 @@ impl Start {
         sink: impl FnOnce(&Inbox, &Counting) -> Result<Sink, Failure>,
     ) -> Result<ExitCode, Failure> {
         let Self { settings, links, existing, mut signals, messages, limits, log } = self;
+        tell_of_idle_rules(&settings, &existing, &messages);
         let entered = runtime.enter();
         let inbox = Inbox::default();
         inbox.stop_at(async move { signals.first().await });
@@ -87,12 +88,19 @@ fn tell_what_is_missing(counting: &Counting, messages: &Messages, live: bool) {
     }
 }
 
-/// What the user should know of the choice of interfaces.
+/// What the settings mean where these interfaces exist, and what the user should know of that.
 pub(super) fn tell_of_the_selection(
-    selection: &mut Selection,
+    settings: &Settings,
     existing: &[Link],
     messages: &Messages,
-) {
+) -> Settings {
+    for name in settings.selection.names_like_patterns(existing) {
+        messages.say(&format!(
+            "'{name}' is the interface of that name; others that are like it are not meant"
+        ));
+    }
+    let mut here = settings.resolved(existing, Literal::First);
+    let selection = &mut here.selection;
     for doubled in selection.deduplicate() {
         messages.say(&format!("'{doubled}' was named more than once; it is watched once"));
     }
@@ -101,6 +109,15 @@ pub(super) fn tell_of_the_selection(
     }
     for missing in selection.missing(existing) {
         messages.say(&format!("waiting for '{missing}'"));
+    }
+    here
+}
+
+/// Says which rules of the configuration file are about no interface, where there are no other
+/// namespaces that they could be about.
+fn tell_of_idle_rules(here: &Settings, existing: &[Link], messages: &Messages) {
+    for idle in here.idle_rules(existing) {
+        messages.say(&format!("[[interface]] match = '{idle}' matches nothing now"));
     }
 }
 
@@ -140,10 +157,7 @@ pub(super) fn finish(sink: Sink, end: End, messages: &Messages) -> Result<ExitCo
 fn ended(end: End) -> Result<ExitCode, Failure> {
     match end {
         End::Limit | End::Stopped(_) | End::Gone | End::Ordered(_) => Ok(ExitCode::SUCCESS),
-        End::Wrong(why) => {
-            let hint = "use --wait to wait for interfaces that come later";
-            Err(Failure::Use(anyhow::anyhow!("{why}\n{hint}")))
-        }
+        End::Wrong(why) => Err(Failure::Use(anyhow::anyhow!(why))),
         End::Alone(why) => Err(Failure::Other(anyhow::anyhow!(why))),
         End::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! What the command line takes.
 
+mod limits;
 mod traffic;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::model::options::{
 };
 use crate::model::traffic::facts::Part;
 
+use limits::WorkerLimitArgs;
 pub(super) use traffic::TopArgs;
 use traffic::{DEFAULT_LIMIT, TOP_HELP, TrafficArgs};
 
@@ -85,7 +87,11 @@ Examples:
   netmon run eth0 wan0         these two, in this order
   netmon run 'eth*' --exclude eth9
   netmon run --all --format json | jq .
+  netmon run 'eth\\[1\\]'        the interface eth[1], not eth1
   netmon run                   asks which
+
+An interface that has exactly the name that is written comes before a pattern. A backslash takes
+the meaning of '*', '?' and '[' away.
 
 Without an interface, netmon asks how many and which; the answers may come from a pipe.
 Ctrl-C ends it and detaches everything; a second Ctrl-C leaves that to the kernel.";
@@ -221,6 +227,9 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) workers: bool,
 
+    #[command(flatten)]
+    limits: WorkerLimitArgs,
+
     /// What is asked for is meant in every network namespace of /run/netns, too
     #[arg(long)]
     pub(super) all_netns: bool,
@@ -277,6 +286,10 @@ pub(super) struct InterfaceMonitorArgs {
     #[arg(long, hide = true, requires = "socket")]
     pub(super) launched: bool,
 
+    /// The interface's number, which means it whatever its name is and becomes
+    #[arg(long, hide = true, value_name = "N", requires = "launched")]
+    pub(super) ifindex: Option<u32>,
+
     /// The process that was started by hand, which has started it
     #[arg(long, hide = true, value_name = "PID", requires = "launched")]
     pub(super) child_of: Option<u32>,
@@ -304,6 +317,7 @@ impl InterfaceMonitorArgs {
             traffic: None,
             limit: DEFAULT_LIMIT,
             judging: TrafficArgs::default(),
+            limits: WorkerLimitArgs::default(),
         }
     }
 }
@@ -338,6 +352,8 @@ impl RunArgs {
             format: self.format,
             recover: self.no_recover.then_some(false),
             wait: self.wait.then_some(true),
+            max_workers: self.limits.max_workers,
+            max_workers_per_namespace: self.limits.max_workers_per_namespace,
             traffic: self.judging.layer(self.traffic.clone()),
             interface: Vec::new(),
         }

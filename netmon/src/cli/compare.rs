@@ -14,7 +14,7 @@ use crate::compare::outcome::Outcome;
 use crate::compare::session::{self, Plan, Progress};
 use crate::compare::text::{self, Verdict};
 use crate::model::options::CompareFormat;
-use crate::model::select::{Selection, Selector};
+use crate::model::select::{Literal, Selection, Selector};
 use crate::sinks::messages::{Lines, Messages, Verbosity};
 use crate::sources::netlink::links::Links;
 use crate::sources::process;
@@ -39,9 +39,10 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool, lines: Lines) -> Result<E
     };
     let mut wanted = selectors(&args.interfaces)?;
     if wanted.is_empty() {
-        wanted.push(Selector::parse("*").map_err(Failure::usage)?);
+        wanted.push(Selector::All);
     }
     let selection = Selection { wanted, excluded: selectors(&args.exclude)? };
+    let selection = selection.resolved(&existing, Literal::First);
     selection.check(&existing).map_err(Failure::usage)?;
     let count = existing.iter().filter(|link| selection.place_of(link).is_some()).count();
     let mut signals = Signals::new().map_err(Failure::other)?;

@@ -18,11 +18,11 @@ use super::args::InterfaceMonitorArgs;
 use super::run::{self, Sharing};
 use super::signals::Signals;
 use crate::agent::{Agent, Counting, Inbox, Limits, Room, Superior, Upward, beside, own_sysfs};
-use crate::config::{Settings, TrafficSettings};
+use crate::config::{Settings, TrafficSettings, WorkerLimits};
 use crate::model::event::{Event, EventKind};
 use crate::model::link::Link;
 use crate::model::options::Format;
-use crate::model::select::{self, SelectError, Selection, Selector};
+use crate::model::select::{self, Literal, SelectError, Selection, Selector};
 use crate::privileges;
 use crate::sinks::messages::{Lines, Messages, Verbosity};
 use crate::sources::ebpf::object::{ProgramLog, SLOTS_FOR_ONE};
@@ -68,7 +68,7 @@ pub(super) fn run(
         {
             return Ok(ExitCode::SUCCESS);
         }
-        return launched(&runtime, &path, &args.interface, verbose, lines);
+        return launched(&runtime, &path, args, verbose, lines);
     }
     // It attaches nothing itself, and hands this on to those that do.
     if let Err(error) = privileges::hand_on(&privileges::FOR_WORKERS) {
@@ -185,7 +185,15 @@ async fn list() -> Result<Listed, Failure> {
 
 fn find<'a>(existing: &'a [Link], interface: &str) -> Result<&'a Link, Failure> {
     let selector = Selector::parse(interface).map_err(Failure::usage)?;
-    existing.iter().find(|link| selector.is_name() && selector.matches(link)).ok_or_else(|| {
+    let selector = selector.resolved(existing, Literal::First);
+    if let Selector::Pattern(pattern) = &selector {
+        return Err(Failure::Use(anyhow::anyhow!(
+            "there is no interface '{pattern}', and one is wanted, not those that are like a \
+             pattern: put a '\\' before each '*', '?' and '[' that stands for itself; there are: {}",
+            select::names(existing).join(", ")
+        )));
+    }
+    existing.iter().find(|link| selector.matches(link)).ok_or_else(|| {
         Failure::usage(SelectError::Unknown {
             unknown: vec![interface.to_owned()],
             existing: select::names(existing),
@@ -197,13 +205,20 @@ fn find<'a>(existing: &'a [Link], interface: &str) -> Result<&'a Link, Failure> 
 fn launched(
     runtime: &Runtime,
     path: &Path,
-    interface: &str,
+    args: &InterfaceMonitorArgs,
     verbose: u8,
     lines: Lines,
 ) -> Result<ExitCode, Failure> {
+    let interface = &*args.interface;
     let entered = runtime.enter();
     let (links, news, existing) = runtime.block_on(list())?;
-    let link = find(&existing, interface)?.clone();
+    let link = match args.ifindex {
+        Some(ifindex) => existing.iter().find(|link| link.ifindex.0 == ifindex),
+        None => Some(find(&existing, interface)?),
+    };
+    let Some(link) = link.cloned() else {
+        return Err(Failure::Other(anyhow::anyhow!("the interface {interface} is gone")));
+    };
     privileges::raise_open_files();
     let session = match runtime.block_on(report_for_duty(path, &link)) {
         Ok(session) => session,
@@ -256,6 +271,7 @@ fn settings(session: &Session, link: &Link) -> Settings {
         format: Format::default(),
         recover: orders.recovery,
         wait: false,
+        workers: WorkerLimits::default(),
         interfaces: Vec::new(),
         traffic: TrafficSettings::default(),
     }

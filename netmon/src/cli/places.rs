@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::config::Layer;
+use crate::model::select::shell::{Meaning, read};
 use crate::model::select::{Selection, Selector};
 use crate::workers::namespace::{self, Where};
 use crate::workers::network_monitor::Elsewhere;
@@ -42,9 +43,10 @@ impl Places {
 
     /// What is wanted here is wanted in every namespace.
     pub(super) fn everywhere(&mut self, selection: &Selection) {
+        let Meaning::Pattern(every) = read("*") else { return };
+        let every = Where::Pattern(every);
         let all = |selectors: &[Selector]| -> Elsewhere {
-            let every = || glob::Pattern::new("*").ok().map(Where::Pattern);
-            selectors.iter().filter_map(|selector| Some((every()?, selector.clone()))).collect()
+            selectors.iter().map(|selector| (every.clone(), selector.clone())).collect()
         };
         self.wanted.extend(all(&selection.wanted));
         self.excluded.extend(all(&selection.excluded));
@@ -56,12 +58,25 @@ fn take(names: &mut Vec<String>) -> Result<Elsewhere, Failure> {
     let mut here = Vec::new();
     for name in names.drain(..) {
         match namespace::parse(&name).map_err(Failure::usage)? {
-            Some(place) => taken.push(place),
+            Some((place, interface)) => taken.push((of_that_name(place, &name), interface)),
             None => here.push(name),
         }
     }
     *names = here;
     Ok(taken)
+}
+
+/// A namespace that has exactly the name that was written comes before those that are like it,
+/// unless it is one of them.
+fn of_that_name(place: Where, argument: &str) -> Where {
+    let written = argument.rsplit_once('/').map_or("", |(written, _)| written);
+    let is_meant = match &place {
+        Where::Named(name) => name == written,
+        Where::Pattern(pattern) => pattern.matches(written),
+        Where::Path(_) | Where::Container(_) => true,
+    };
+    let exists = || namespace::named().is_ok_and(|named| named.contains_key(written));
+    if !is_meant && exists() { Where::Named(written.to_owned()) } else { place }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::agent::{Limits, LineFormat, Sink};
 use crate::config::{Layer, Settings};
 use crate::model::link::Link;
 use crate::model::options::Format;
-use crate::model::select::{self, SelectError, Selection, Selector};
+use crate::model::select::{self, Literal, SelectError, Selection, Selector};
 use crate::model::traffic::names::Names;
 use crate::model::traffic::selection as traffic;
 use crate::privileges;
@@ -72,7 +72,7 @@ pub(super) fn run_with(
     privileges::raise_open_files();
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let messages = Messages::new(verbosity, lines);
-    tell_of_the_selection(&mut settings.selection, &existing, &messages);
+    let here = tell_of_the_selection(&settings, &existing, &messages);
     let stdout = stdout().context("cannot use stdout").map_err(Failure::Other)?;
     let header = sinks::header(settings.format);
     let output = sharing.output(stdout, header).map_err(Failure::other)?;
@@ -93,7 +93,8 @@ pub(super) fn run_with(
         Format::Text | Format::Csv => Names::default(),
     };
     let format = LineFormat::of(settings.format, selection, names);
-    let start = Start { settings, links: (links, news), existing, signals, messages, limits, log };
+    let (settings, links) = (here, (links, news));
+    let start = Start { settings, links, existing, signals, messages, limits, log };
     start.watch(&runtime, |_, _| Ok(Sink::lines(output, format)))
 }
 
@@ -184,7 +185,8 @@ fn choose(settings: &mut Settings, places: &mut Places, existing: &[Link]) -> Re
     if settings.wait || settings.selection.wanted.is_empty() {
         return Ok(());
     }
-    settings.selection.check(existing).map_err(|error| match error {
+    let here = settings.selection.resolved(existing, Literal::First);
+    here.check(existing).map_err(|error| match error {
         SelectError::Unknown { .. } | SelectError::NothingMatches { .. } => {
             let hint = "use --wait to wait for interfaces that come later";
             Failure::Use(anyhow::anyhow!("{error}\n{hint}"))
@@ -208,7 +210,10 @@ fn ask(
             return Ok(());
         }
         let selection = Selection { wanted: vec![selector], excluded: Vec::new() };
-        selection.check(existing).map_err(|error| error.to_string())
+        selection
+            .resolved(existing, Literal::First)
+            .check(existing)
+            .map_err(|error| error.to_string())
     };
     prompt::ask(answers, &mut stderr(), interactive, check).map_err(|error| match error {
         PromptError::Stream(_) => Failure::other(error),

@@ -17,7 +17,7 @@ use crate::agent::{Counting, End, Inbox, Limits, Sink, Table};
 use crate::config::{Layer, Settings};
 use crate::model::human::{Scale, Unit, Units};
 use crate::model::options::SourceChoice;
-use crate::model::select::Selector;
+use crate::model::select::{Literal, Selector};
 use crate::model::traffic::facts::{Missing, Part};
 use crate::model::traffic::filter::Filter;
 use crate::model::traffic::names::Names;
@@ -37,13 +37,6 @@ pub(super) fn top(
     lines: Lines,
 ) -> Result<ExitCode, Failure> {
     let mut settings = settings(args)?;
-    let names = names(args).map_err(Failure::other)?;
-    let table = args.script.wanted().then(|| table(args, &mut settings, names.clone()));
-    let table = table.transpose()?;
-    if table.is_none() {
-        check_terminal()?;
-        check_filter(&args.filter, &names)?;
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -51,14 +44,26 @@ pub(super) fn top(
     let entered = runtime.enter();
     let links = Links::connect().map_err(Failure::other)?;
     let existing = runtime.block_on(links.0.list()).map_err(Failure::other)?;
+    let names = names(args).map_err(Failure::other)?;
+    let names = names.with_interfaces(existing.iter().map(|link| link.name.clone()));
+    let table = args.script.wanted().then(|| table(args, &mut settings, names.clone()));
+    let table = table.transpose()?;
+    if table.is_none() {
+        check_terminal()?;
+        check_filter(&args.filter, &names)?;
+    }
     if !settings.wait {
-        settings.selection.check(&existing).map_err(Failure::usage)?;
+        let here = settings.selection.resolved(&existing, Literal::First);
+        here.check(&existing).map_err(Failure::usage)?;
     }
     let signals = Signals::new().map_err(Failure::other)?;
     privileges::raise_open_files();
     // What happens is shown in the live view, and a table is for programs.
     let messages = Messages::new(Verbosity::Own, lines.clone());
-    tell_of_the_selection(&mut settings.selection, &existing, &messages);
+    settings = tell_of_the_selection(&settings, &existing, &messages);
+    for word in Filter::parse(&args.filter, &names).of_no_interface(&names) {
+        messages.warn(&format!("--filter {word}: there is no such interface now"));
+    }
     if table.is_some() && settings.wants_xdp() && settings.traffic.wants(Part::Flows) {
         messages.warn("without XDP: flows are told apart at the TC hook");
     }
@@ -90,7 +95,7 @@ fn settings(args: &TopArgs) -> Result<Settings, Failure> {
     Places::take_out(&mut Layer::default(), &mut file)?;
     let mut settings = Layer::settings(flags, file).map_err(Failure::usage)?;
     if settings.selection.wanted.is_empty() {
-        settings.selection.wanted.push(Selector::parse("*").map_err(Failure::usage)?);
+        settings.selection.wanted.push(Selector::All);
     }
     // A viewer, whatever the file says.
     settings.recover = false;

@@ -1,11 +1,15 @@
 //! Which interfaces are wanted: names, shell patterns, all; and what is left out.
+//!
+//! A text may be a name or a pattern: an interface that has exactly that name comes first. Which
+//! names there are is known later than the text is read, so [`Selection::resolved`] decides.
 
 use std::fmt;
 
-use glob::Pattern;
-
 use super::link::{IfIndex, Link};
 use super::natural;
+use shell::{Meaning, ShellPattern};
+
+pub mod shell;
 
 /// IFNAMSIZ − 1 of linux/if.h.
 const LONGEST_NAME: usize = 15;
@@ -17,10 +21,19 @@ const SUGGESTIONS: usize = 3;
 /// What the user asked for, one argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
+    /// Every interface, and none in particular.
+    All,
     /// A name or an alternative name.
     Name(String),
-    /// A shell pattern: `*`, `?`, `[a-z]`.
-    Pattern(Pattern),
+    /// A name with backslashes in it that quote: `eth\[1\]`.
+    Quoted {
+        /// As it was written, which may be a name, too.
+        text: String,
+        /// Without the backslashes that quote.
+        name: String,
+    },
+    /// A shell pattern (`*`, `?`, `[a-z]`), or the name that is written like it.
+    Pattern(ShellPattern),
     /// This very interface, whatever its name becomes. Nobody types that in: an interface monitor
     /// is for one.
     Index(IfIndex),
@@ -35,9 +48,6 @@ pub enum SelectError {
     /// A name that no interface can have.
     #[error("'{0}' cannot be an interface's name: {1}")]
     Impossible(String, &'static str),
-    /// A pattern that cannot be read.
-    #[error("'{0}' is not a pattern: {1}")]
-    Pattern(String, String),
     /// Names that do not exist.
     #[error("{}", unknown_message(.unknown, .existing))]
     Unknown {
@@ -59,11 +69,23 @@ pub enum SelectError {
     NothingLeft,
 }
 
+/// How a text is understood that is an interface's name and a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Literal {
+    /// As the name, always: the user knows the namespace that is meant.
+    First,
+    /// As the name, unless the pattern means that interface, too: in namespaces that were not
+    /// named one by one, whoever names interfaces there is not to hide the others.
+    Included,
+}
+
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::All => f.write_str("*"),
             Self::Name(name) => f.write_str(name),
-            Self::Pattern(pattern) => f.write_str(pattern.as_str()),
+            Self::Quoted { text, .. } => f.write_str(text),
+            Self::Pattern(pattern) => pattern.fmt(f),
             Self::Index(ifindex) => write!(f, "ifindex {ifindex}"),
         }
     }
@@ -73,45 +95,77 @@ impl Selector {
     /// Reads one argument.
     ///
     /// # Errors
-    /// A name that no interface can have (net/core/dev.c, `dev_valid_name`), or a pattern that
-    /// cannot be read.
+    /// A name that no interface can have (net/core/dev.c, `dev_valid_name`).
     pub fn parse(text: &str) -> Result<Self, SelectError> {
         if text.is_empty() {
             return Err(SelectError::Empty);
         }
-        if text.contains(['*', '?', '[']) {
-            return Pattern::new(text)
-                .map(Self::Pattern)
-                .map_err(|error| SelectError::Pattern(text.to_owned(), error.msg.to_owned()));
-        }
+        let name = match shell::read(text) {
+            Meaning::Pattern(pattern) => return Ok(Self::Pattern(pattern)),
+            Meaning::Name(name) => name,
+        };
         let impossible = |why| Err(SelectError::Impossible(text.to_owned(), why));
-        if text == "." || text == ".." {
+        if name == "." || name == ".." {
             return impossible("the kernel does not allow it");
         }
-        if text.contains('/') || text.contains(char::is_whitespace) {
+        if name.contains('/') || name.contains(char::is_whitespace) {
             return impossible("it contains a slash or white space");
         }
-        if text.len() > LONGEST_ALTNAME {
+        if name.len() > LONGEST_ALTNAME {
             return impossible("it is longer than any name or alternative name");
         }
-        Ok(Self::Name(text.to_owned()))
+        let text = text.to_owned();
+        Ok(if name == text { Self::Name(name) } else { Self::Quoted { text, name } })
     }
 
     /// Whether the interface is meant.
     #[must_use]
     pub fn matches(&self, link: &Link) -> bool {
         match self {
-            Self::Name(name) => *link.name == **name || link.altnames.contains(name),
-            Self::Pattern(pattern) => pattern.matches(&link.name),
+            Self::All => true,
+            Self::Pattern(pattern) => pattern.matches(&link.name) || self.names(link),
             Self::Index(ifindex) => *ifindex == link.ifindex,
+            Self::Name(_) | Self::Quoted { .. } => self.names(link),
         }
     }
 
-    /// Whether the user named this very interface, so that it is theirs to have up.
+    /// Whether it is this very interface's name, so that it is theirs to have up.
+    #[must_use]
+    pub fn names(&self, link: &Link) -> bool {
+        match self {
+            Self::All | Self::Index(_) => false,
+            Self::Name(name) => is_called(link, name),
+            Self::Quoted { text, name } => is_called(link, name) || is_called(link, text),
+            Self::Pattern(pattern) => is_called(link, pattern.text()),
+        }
+    }
+
+    /// Whether it is one name.
     #[must_use]
     pub const fn is_name(&self) -> bool {
-        matches!(self, Self::Name(_))
+        matches!(self, Self::Name(_) | Self::Quoted { .. })
     }
+
+    /// What it means where these interfaces exist.
+    #[must_use]
+    pub fn resolved(&self, links: &[Link], literal: Literal) -> Self {
+        let exists = |name: &str| links.iter().any(|link| is_called(link, name));
+        match self {
+            Self::Quoted { text, .. } if exists(text) => Self::Name(text.clone()),
+            Self::Quoted { name, .. } => Self::Name(name.clone()),
+            Self::Pattern(pattern)
+                if (literal == Literal::First || !pattern.matches(pattern.text()))
+                    && exists(pattern.text()) =>
+            {
+                Self::Name(pattern.text().to_owned())
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+fn is_called(link: &Link, name: &str) -> bool {
+    *link.name == *name || link.altnames.iter().any(|altname| altname == name)
 }
 
 /// Everything that is wanted, in the order asked for.
@@ -131,7 +185,7 @@ impl Selection {
         if self.excludes(link) {
             return None;
         }
-        let by_name = self.wanted.iter().position(|s| s.is_name() && s.matches(link));
+        let by_name = self.wanted.iter().position(|s| s.names(link));
         by_name.or_else(|| self.wanted.iter().position(|s| s.matches(link)))
     }
 
@@ -144,7 +198,29 @@ impl Selection {
     /// Whether the interface was asked for by name.
     #[must_use]
     pub fn is_named(&self, link: &Link) -> bool {
-        self.wanted.iter().any(|selector| selector.is_name() && selector.matches(link))
+        self.wanted.iter().any(|selector| selector.names(link))
+    }
+
+    /// What it means where these interfaces exist.
+    #[must_use]
+    pub fn resolved(&self, links: &[Link], literal: Literal) -> Self {
+        let resolve = |selectors: &[Selector]| {
+            selectors.iter().map(|selector| selector.resolved(links, literal)).collect()
+        };
+        Self { wanted: resolve(&self.wanted), excluded: resolve(&self.excluded) }
+    }
+
+    /// What could be a pattern for others of these interfaces, and is the name of one.
+    pub fn names_like_patterns(&self, links: &[Link]) -> impl Iterator<Item = &str> {
+        self.wanted.iter().chain(&self.excluded).filter_map(|selector| match selector {
+            Selector::Pattern(pattern) => {
+                let named = links.iter().any(|link| selector.names(link));
+                let others =
+                    links.iter().any(|it| pattern.matches(&it.name) && !selector.names(it));
+                (named && others).then_some(pattern.text())
+            }
+            _ => None,
+        })
     }
 
     /// Takes out what is asked for twice and returns it.
@@ -207,11 +283,14 @@ fn unknown_message(unknown: &[String], existing: &[String]) -> String {
     for name in unknown {
         let _ = write!(message, "there is no interface '{name}'");
         let near = nearest(name, existing);
-        if near.is_empty() {
-            message.push_str("; ");
-        } else {
-            let _ = write!(message, " (did you mean '{}'?); ", near.join("' or '"));
+        if !near.is_empty() {
+            let _ = write!(message, " (did you mean '{}'?)", near.join("' or '"));
         }
+        message.push_str(if name.contains('[') {
+            " (a '[' that nothing closes, or with '\\' before it, stands for itself); "
+        } else {
+            "; "
+        });
     }
     let _ = write!(message, "there are: {}", existing.join(", "));
     message
@@ -230,87 +309,4 @@ fn nearest<'a>(name: &str, existing: &'a [String]) -> Vec<&'a str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn link(name: &str) -> Link {
-        let altnames = vec![format!("alternative-of-{name}")];
-        Link { altnames, ..Link::sample(1, name) }
-    }
-
-    fn selection(wanted: &[&str], excluded: &[&str]) -> Selection {
-        let parse = |texts: &[&str]| {
-            texts.iter().map(|text| Selector::parse(text).unwrap()).collect::<Vec<_>>()
-        };
-        Selection { wanted: parse(wanted), excluded: parse(excluded) }
-    }
-
-    #[test]
-    fn arguments_that_cannot_be() {
-        let why = |text: &str| Selector::parse(text).unwrap_err().to_string();
-        assert_eq!(why(""), "an interface's name cannot be empty");
-        assert!(why("a/b").contains("slash"));
-        assert!(why("a b").contains("white space"));
-        assert!(why("..").contains("not allow"));
-        assert!(why("eth[").contains("not a pattern"));
-        assert!(why(&"x".repeat(128)).contains("longer"));
-    }
-
-    #[test]
-    fn order_and_exclusion() {
-        let selection = selection(&["lo", "eth*", "eth7"], &["eth1?"]);
-        assert_eq!(selection.place_of(&link("lo")), Some(0));
-        assert_eq!(selection.place_of(&link("eth2")), Some(1));
-        assert_eq!(selection.place_of(&link("eth7")), Some(2), "a name goes before a pattern");
-        assert_eq!(selection.place_of(&link("eth10")), None, "excluded");
-        assert_eq!(selection.place_of(&link("wan")), None);
-        assert!(selection.is_named(&link("eth7")) && !selection.is_named(&link("eth2")));
-    }
-
-    #[test]
-    fn a_number_means_one_interface_whatever_the_names() {
-        let of = |ifindex, name| Link::sample(ifindex, name);
-        let wanted = vec![Selector::Index(IfIndex(7))];
-        let selection = Selection { wanted, excluded: Vec::new() };
-        assert_eq!(selection.place_of(&of(7, "old0")), Some(0));
-        assert_eq!(selection.place_of(&of(8, "eth0")), None);
-    }
-
-    #[test]
-    fn alternative_names_are_names() {
-        let selection = selection(&["alternative-of-eth0"], &[]);
-        assert_eq!(selection.place_of(&link("eth0")), Some(0));
-        assert_eq!(selection.check(&[link("eth0")]), Ok(()));
-    }
-
-    #[test]
-    fn doubled_is_told_and_watched_once() {
-        let mut selection = selection(&["lo", "eth*", "lo", "eth*"], &[]);
-        assert_eq!(selection.deduplicate(), ["lo", "eth*"]);
-        assert_eq!(selection.wanted.len(), 2);
-    }
-
-    #[test]
-    fn unknown_names_get_the_nearest_and_the_list() {
-        let links = [link("eth10"), link("eth0"), link("lo")];
-        let error = selection(&["eht0"], &[]).check(&links).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "there is no interface 'eht0' (did you mean 'eth0' or 'eth10'?); \
-             there are: eth0, eth10, lo"
-        );
-        let error = selection(&["wireguard7"], &[]).check(&links).unwrap_err().to_string();
-        assert_eq!(error, "there is no interface 'wireguard7'; there are: eth0, eth10, lo");
-        let error = selection(&["sixteen-bytes-00"], &[]).check(&links).unwrap_err();
-        assert!(error.to_string().contains("longer than 15"));
-    }
-
-    #[test]
-    fn nothing_matches_and_nothing_left() {
-        let links = [link("eth0")];
-        let error = selection(&["wan*"], &[]).check(&links).unwrap_err().to_string();
-        assert_eq!(error, "no interface matches 'wan*'; there are: eth0");
-        let error = selection(&["eth*"], &["eth0"]).check(&links).unwrap_err();
-        assert_eq!(error, SelectError::NothingLeft);
-    }
-}
+mod tests;

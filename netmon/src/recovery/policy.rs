@@ -67,6 +67,8 @@ pub struct Policy {
     up_since: Option<Instant>,
     quiet_until: Option<Instant>,
     denied: bool,
+    /// Somebody is there who could set it up.
+    in_reach: bool,
 }
 
 impl Policy {
@@ -83,7 +85,13 @@ impl Policy {
             up_since: None,
             quiet_until: None,
             denied: false,
+            in_reach: true,
         }
+    }
+
+    /// Whether somebody is there who could set it up.
+    pub const fn set_in_reach(&mut self, in_reach: bool) {
+        self.in_reach = in_reach;
     }
 
     /// When the link may be set up again, if it has been before.
@@ -160,7 +168,8 @@ impl Policy {
     fn down(&mut self, now: Instant, before: Option<Condition>) -> Decision {
         self.up_since = None;
         let new = before != Some(Condition::AdminDown);
-        if !self.enabled || self.denied || !(self.named || self.seen_up) {
+        let allowed = self.enabled && !self.denied && self.in_reach;
+        if !allowed || !(self.named || self.seen_up) {
             return tell(new.then(|| (EventKind::Down, self.why_left())));
         }
         if self.next_attempt.is_some_and(|next| now < next) {
@@ -175,10 +184,13 @@ impl Policy {
     }
 
     fn why_left(&self) -> String {
-        let why = match (self.enabled, self.denied) {
-            (false, _) => "recovery is off",
-            (true, true) => "CAP_NET_ADMIN is missing",
-            (true, false) => "it was not up since netmon began, and was not asked for by name",
+        let why = match (self.enabled, self.denied, self.in_reach) {
+            (false, _, _) => "recovery is off",
+            (true, true, _) => "CAP_NET_ADMIN is missing",
+            (true, false, false) => "it has no process that could set it up (see --max-workers)",
+            (true, false, true) => {
+                "it was not up since netmon began, and was not asked for by name"
+            }
         };
         format!("administratively down, and left so: {why}")
     }

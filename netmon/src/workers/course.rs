@@ -16,6 +16,8 @@ pub(super) const COMES_FORWARD: Duration = Duration::from_secs(30);
 /// Where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// It is wanted, and waits for a place among those that may be started.
+    Queued,
     /// It is to be started, not before this time.
     Waiting(Instant),
     /// It was started and has not come forward yet.
@@ -63,8 +65,20 @@ impl Course {
     }
 
     /// It is wanted from now on: of one that was given up nothing is remembered.
-    pub(super) fn want(&mut self, now: Instant) {
-        *self = Self { stage: Stage::Waiting(now), ..Self::default() };
+    pub(super) fn want(&mut self) {
+        *self = Self { stage: Stage::Queued, ..Self::default() };
+    }
+
+    /// It has a place, so it may be started from now on.
+    pub(super) fn admit(&mut self, now: Instant) {
+        if self.stage == Stage::Queued {
+            self.stage = Stage::Waiting(now);
+        }
+    }
+
+    /// Whether it takes one of the places.
+    pub(super) const fn has_a_place(&self) -> bool {
+        matches!(self.stage, Stage::Waiting(_) | Stage::Started(_) | Stage::Running)
     }
 
     /// It is not wanted any more.
@@ -103,7 +117,8 @@ impl Course {
 
     /// It has ended, or could not be started. `None`: it was not wanted any more.
     pub(super) fn died(&mut self, now: Instant) -> Option<Verdict> {
-        if matches!(self.stage, Stage::Idle | Stage::GivenUp | Stage::Waiting(_)) {
+        let runs = matches!(self.stage, Stage::Started(_) | Stage::Running);
+        if !runs {
             return None;
         }
         let recent = |at: &Instant| now.saturating_duration_since(*at) < WINDOW;
@@ -141,7 +156,9 @@ mod tests {
 
     fn wanted() -> (Course, Instant) {
         let (mut course, now) = (Course::default(), Instant::now());
-        course.want(now);
+        course.want();
+        assert!(!course.is_due(now) && !course.has_a_place(), "it waits for a place");
+        course.admit(now);
         (course, now)
     }
 
@@ -155,7 +172,10 @@ mod tests {
         assert_eq!(verdicts[9], Some(Verdict::GivenUp(10)));
         assert!(!course.is_due(now + WINDOW * 10), "never again");
         assert_eq!(course.died(now), None, "told once");
-        course.want(now);
+        course.admit(now);
+        assert!(!course.has_a_place(), "nor is it given a place");
+        course.want();
+        course.admit(now);
         assert!(course.is_due(now), "unless it is wanted anew");
     }
 

@@ -15,7 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("impossible_names_are_told_with_the_reason", impossible_names_are_told),
     ("a_doubled_name_is_watched_once", a_doubled_name_is_watched_once),
     ("a_pattern_without_match_is_an_error", a_pattern_without_match_is_an_error),
-    ("a_bad_pattern_is_an_error", a_bad_pattern_is_an_error),
+    ("what_is_no_pattern_is_a_name", what_is_no_pattern_is_a_name),
     ("excluding_all_is_an_error", excluding_all_is_an_error),
     ("an_interval_out_of_range_is_an_error", an_interval_out_of_range_is_an_error),
     ("the_ends_of_the_range_are_in_it", the_ends_of_the_range_are_in_it),
@@ -93,12 +93,13 @@ fn a_pattern_without_match_is_an_error() -> Result<()> {
     Ok(())
 }
 
-fn a_bad_pattern_is_an_error() -> Result<()> {
+fn what_is_no_pattern_is_a_name() -> Result<()> {
     let namespace = veth()?;
-    for arguments in [&["nt["][..], &["--all", "--exclude", "nt["]] {
-        let said = refused(&namespace, arguments)?;
-        assert!(said.contains("nt["), "{said}");
-    }
+    let said = refused(&namespace, &["nt["])?;
+    assert!(said.contains("there is no interface 'nt['") && said.contains("closes"), "{said}");
+    let finished = monitor(&namespace, &["--all", "--exclude", "nt[", "--count", "1"]).finish()?;
+    ensure!(finished.code == Some(0), "{finished:?}");
+    assert!(finished.stderr.contains("--exclude 'nt[' matches nothing now"), "{finished:?}");
     Ok(())
 }
 

@@ -29,6 +29,7 @@ mod hotplug;
 mod lifecycle;
 mod load;
 mod lost;
+mod names;
 mod privileges;
 mod processes;
 mod prompt;
@@ -53,6 +54,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("prompt", prompt::TESTS),
     ("config", config::TESTS),
     ("badinput", badinput::TESTS),
+    ("names", names::TESTS),
     ("counting", counting::TESTS),
     ("exactness", exactness::TESTS),
     ("segments", segments::TESTS),
@@ -102,6 +104,8 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("top::privileges", top::privileges::TESTS),
     ("top::off", top::off::TESTS),
     ("top::live", top::live::TESTS),
+    ("workers::names", workers::names::TESTS),
+    ("workers::limits", workers::limits::TESTS),
     ("workers::many", workers::many::TESTS),
     ("load", load::floods::TESTS),
     ("load", load::streams::TESTS),

@@ -82,7 +82,8 @@ fn names_are_listed() -> Result<()> {
     assert_eq!(namespace::named()?.get(&name), Some(&Some(within.0)));
     let place = Where::Named(name.clone());
     assert_eq!(namespace::resolve(&place)?, [(name.clone(), path)]);
-    let pattern = Where::Pattern(format!("{}*", &name[..name.len() - 1]).parse()?);
+    let argument = format!("{}*/lo", &name[..name.len() - 1]);
+    let (pattern, _) = namespace::parse(&argument)?.context("it names no namespace")?;
     let found = namespace::resolve(&pattern)?;
     ensure!(found.iter().any(|(found, _)| *found == name), "{found:?}");
     drop(made);

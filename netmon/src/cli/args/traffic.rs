@@ -166,6 +166,8 @@ impl TopArgs {
             format: self.script.format,
             recover: Some(false),
             wait: None,
+            max_workers: None,
+            max_workers_per_namespace: None,
             traffic: self.judging.layer(self.parts.clone()),
             interface: Vec::new(),
         }

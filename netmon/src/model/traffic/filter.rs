@@ -4,7 +4,7 @@
 //! | word | a row has it when |
 //! |---|---|
 //! | `proc:curl`, `user:alice`, `cgroup:ssh`, `reason:QDISC` | the text contains it, whatever the case; with `*`, `?` or `[…]`, when the whole text is like that |
-//! | `if:eth0`, `if:eth*` | the interface has that name, or is like that |
+//! | `if:eth0`, `if:eth*`, `if:eth\[1\]` | the interface has that name, or is like that, as with arguments: an interface of exactly that name comes first |
 //! | `pid:123`, `user:1000`, `vlan:7`, `port:443`, `sport:`, `dport:`, `port:8000-8099`, `port:https` | the number is that, or in between; `port:` is either end |
 //! | `src:`, `dst:` with `10.0.0.1` or `10.0.0.0/8` | the address is that, or in the network |
 //! | `dir:rx`, `proto:udp`, `proto:17` | the direction, the protocol |
@@ -23,6 +23,7 @@ use glob::{MatchOptions, Pattern};
 use super::columns::{Column, Kind, Value};
 use super::names::Names;
 use crate::model::human::{Printable, Short};
+use crate::model::select::shell::ShellPattern;
 
 mod network;
 mod parse;
@@ -127,6 +128,10 @@ enum Wanted {
     Whole(String),
     /// Is like this.
     Like(Pattern),
+    /// Is exactly this.
+    Exactly(String),
+    /// Is like this, or written like it.
+    Alike(ShellPattern),
     /// Is one of these numbers.
     Numbers(Vec<RangeInclusive<u64>>),
     /// Is in this network.
@@ -144,6 +149,14 @@ impl Filter {
     #[must_use]
     pub fn shows<C: Column>(&self, row: &C::Row, names: &Names) -> bool {
         self.words.iter().all(|word| word.allows::<C>(row, names))
+    }
+
+    /// The words about interfaces that mean none of those that there are.
+    pub fn of_no_interface<'a>(&'a self, names: &'a Names) -> impl Iterator<Item = &'a str> {
+        let of_interfaces = self.words.iter().filter(|word| word.key == Some(Key::Interface));
+        let idle = of_interfaces
+            .filter(|word| !names.interfaces().iter().any(|name| word.wanted.is_text(name)));
+        idle.map(|word| &*word.text)
     }
 
     /// The words that say nothing about this table.
@@ -207,6 +220,10 @@ impl Wanted {
             }
             Self::Whole(whole) => text.eq_ignore_ascii_case(whole),
             Self::Like(pattern) => pattern.matches_with(text, ANY_CASE),
+            Self::Exactly(exactly) => text == exactly,
+            Self::Alike(pattern) => {
+                pattern.matches_in_any_case(text) || text.eq_ignore_ascii_case(pattern.text())
+            }
             Self::Numbers(_) | Self::Within(_) => false,
         }
     }

@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ecow::EcoString;
+
 use super::facts::FlowKey;
 use super::protocol::Protocol;
 use crate::model::human::Short;
@@ -24,13 +26,20 @@ pub struct Names {
     services: HashMap<(u8, u16), Box<str>>,
     protocols: HashMap<u8, Box<str>>,
     hosts: Option<Arc<dyn Hosts>>,
+    /// Those that exist, so that one whose name could be a pattern is known.
+    interfaces: Arc<[EcoString]>,
 }
 
 impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { services, protocols, hosts } = self;
+        let Self { services, protocols, hosts, interfaces } = self;
         let (services, protocols) = (services.len(), protocols.len());
-        write!(f, "Names({services} services, {protocols} protocols, hosts: {})", hosts.is_some())
+        let (hosts, interfaces) = (hosts.is_some(), interfaces.len());
+        write!(
+            f,
+            "Names({services} services, {protocols} protocols, {interfaces} interfaces, hosts: \
+             {hosts})"
+        )
     }
 }
 
@@ -70,6 +79,18 @@ impl Names {
     #[must_use]
     pub fn with_hosts(self, hosts: Arc<dyn Hosts>) -> Self {
         Self { hosts: Some(hosts), ..self }
+    }
+
+    /// With the names of the interfaces that there are.
+    #[must_use]
+    pub fn with_interfaces(self, interfaces: impl IntoIterator<Item = EcoString>) -> Self {
+        Self { interfaces: interfaces.into_iter().collect(), ..self }
+    }
+
+    /// The names of the interfaces that there were when that was told.
+    #[must_use]
+    pub fn interfaces(&self) -> &[EcoString] {
+        &self.interfaces
     }
 
     /// The name of a protocol, else its number; an `EtherType` in hexadecimal.

@@ -2,6 +2,7 @@
 //! in bulk. Nothing here needs a privilege.
 
 pub mod ethtool;
+pub mod link_stats;
 pub mod links;
 pub mod queues;
 pub mod stats;

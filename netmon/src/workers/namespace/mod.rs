@@ -8,9 +8,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use glob::Pattern;
-
 use crate::model::natural;
+use crate::model::select::shell::{self, Meaning, ShellPattern};
 use crate::model::select::{SelectError, Selector};
 
 mod changes;
@@ -36,7 +35,7 @@ pub enum Where {
     /// A name in `/run/netns`, as `ip netns` gives it.
     Named(String),
     /// Every name there that a shell pattern matches.
-    Pattern(Pattern),
+    Pattern(ShellPattern),
     /// A file that stands for a namespace.
     Path(PathBuf),
     /// The namespace of a container, by its id or the beginning of it.
@@ -79,7 +78,7 @@ impl fmt::Display for Where {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => f.write_str(name),
-            Self::Pattern(pattern) => f.write_str(pattern.as_str()),
+            Self::Pattern(pattern) => pattern.fmt(f),
             Self::Path(path) => path.display().fmt(f),
             Self::Container(id) => write!(f, "{CONTAINER}{id}"),
         }
@@ -111,13 +110,14 @@ pub fn parse(argument: &str) -> Result<Option<(Where, Selector)>, NamespaceError
         Where::Path(place.into())
     } else if place.contains('/') {
         return wrong(argument, "a namespace is a name, or a path that begins with a slash");
-    } else if place.contains(['*', '?', '[']) {
-        let pattern = Pattern::new(place);
-        Where::Pattern(pattern.or_else(|error| wrong(argument, error.msg))?)
-    } else if matches!(place, "." | "..") || place.contains('\0') {
-        return wrong(argument, "that is no namespace's name");
     } else {
-        Where::Named(place.to_owned())
+        match shell::read(place) {
+            Meaning::Pattern(pattern) => Where::Pattern(pattern),
+            Meaning::Name(name) if matches!(&*name, "." | "..") || name.contains('\0') => {
+                return wrong(argument, "that is no namespace's name");
+            }
+            Meaning::Name(name) => Where::Named(name),
+        }
     };
     Ok(Some((place, interface)))
 }
@@ -240,7 +240,9 @@ mod tests {
         }
         let place = |argument| parse(argument).unwrap().unwrap().0;
         assert_eq!(place("blue/eth0"), Where::Named("blue".to_owned()));
-        assert_eq!(place("b*/eth0"), Where::Pattern(Pattern::new("b*").unwrap()));
+        assert!(matches!(place("b*/eth0"), Where::Pattern(_)));
+        assert_eq!(place(r"b\*/eth0"), Where::Named("b*".to_owned()));
+        assert_eq!(place("b[/eth0"), Where::Named("b[".to_owned()));
         assert_eq!(place("/a/b/eth0"), Where::Path("/a/b".into()));
         let id = "f".repeat(64);
         assert_eq!(place(&format!("container:{id}/eth0")), Where::Container(id));
@@ -254,7 +256,6 @@ mod tests {
             ("blue/a b", "white space"),
             ("a/b/eth0", "begins with a slash"),
             ("../eth0", "no namespace's name"),
-            ("b[/eth0", "pattern"),
             ("container:0123456789ab", "interface is missing"),
             ("container:0123456789a/eth0", "12 hexadecimal"),
             ("container:*/eth0", "12 hexadecimal"),

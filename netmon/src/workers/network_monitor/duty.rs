@@ -24,7 +24,7 @@ impl NetworkMonitor {
             peer.ready = Some(ready);
         }
         match found {
-            _ if self.leaving.iter().any(|(pid, _)| *pid == self.pid(id)) => {
+            _ if self.leaving.iter().any(|leaving| leaving.pid == self.pid(id)) => {
                 self.shut_down(id, "its interface is gone");
             }
             // It has found another one of that name: names were changed while it was started.
@@ -106,7 +106,7 @@ impl NetworkMonitor {
         if let Some(before) = before {
             self.shut_down(before, "another one was started for its interface");
         }
-        self.is_to_leave(ours);
+        self.is_to_leave(ours, space_id);
         if let Some(orphan) = orphan {
             super::processes::kill(orphan);
         }

@@ -47,7 +47,7 @@ impl NetworkMonitor {
     fn end_the_rest(&mut self) {
         let of_interfaces = self.spaces.iter().flat_map(|space| space.list.items());
         let pids = of_interfaces.filter_map(|item| item.live.pid);
-        let pids: Vec<u32> = pids.chain(self.leaving.iter().map(|(pid, _)| *pid)).collect();
+        let pids: Vec<u32> = pids.chain(self.leaving.iter().map(|leaving| leaving.pid)).collect();
         for pid in pids {
             // When ends are not told any more, a connection says that the number is still its own.
             if !self.alone || self.peers.values().any(|peer| peer.pid == pid) {
@@ -67,12 +67,12 @@ impl NetworkMonitor {
             };
             match happening {
                 // One that was being started when the end came: it has nothing to detach.
-                Some(Happening::Spawned(_, spawned)) => {
-                    self.starting = self.starting.saturating_sub(1);
+                Some(Happening::Spawned(place, spawned)) => {
+                    self.is_started(place);
                     if let Ok(pid) = spawned.as_ref().copied()
                         && super::processes::is_there(pid)
                     {
-                        self.is_to_leave(Some(pid));
+                        self.is_to_leave(Some(pid), place.space);
                         super::processes::kill(pid);
                     }
                 }
@@ -87,7 +87,7 @@ impl NetworkMonitor {
             item.live.pid.is_none() && !matches!(item.live.course.stage(), Stage::Started(_))
         };
         let none_is_left = self.leaving.is_empty()
-            && self.starting == 0
+            && self.starting.is_empty()
             && self.spaces.iter().all(|space| space.list.items().iter().all(ended));
         // Without the launcher their ends are not told.
         (self.alone || none_is_left) && self.peers.values().all(|peer| peer.place.is_none())

@@ -1,7 +1,7 @@
 //! What happens between ticks comes in through one channel, as it does in the agent.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
@@ -10,6 +10,7 @@ use super::peers::PeerId;
 use super::places::Found;
 use super::space::Place;
 use crate::agent::End;
+use crate::sources::netlink::link_stats::LinkStats;
 use crate::sources::netlink::links::{LinkNews, News};
 use crate::workers::connection::{Hearer, Speaker};
 use crate::workers::decoder::Received;
@@ -25,6 +26,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 pub(super) enum Happening {
     /// News of an interface in the namespace of this number.
     News(u32, LinkNews),
+    /// State and counters of a namespace's interfaces were read at this time.
+    Counters(u32, Vec<LinkStats>, Instant),
     /// Namespaces have come or gone.
     Namespaces,
     /// A namespace was looked into, or not.

@@ -19,17 +19,22 @@ use crate::model::event::{Event, EventKind};
 use crate::model::select::Selector;
 use crate::model::snapshot::Tick;
 use crate::sinks::messages::Messages;
+use missing::Met;
 use peers::{Peer, PeerId};
+use processes::Leaving;
 use space::{Idle, Space};
 
 mod duty;
 mod end;
 mod happening;
+mod limits;
+mod missing;
 mod peers;
 mod places;
 mod post;
 mod processes;
 mod recovery;
+mod room;
 mod space;
 
 use happening::Happening;
@@ -91,10 +96,14 @@ pub struct NetworkMonitor {
     own: u64,
     spaces: Vec<Space>,
     next_space: u32,
-    /// Processes that were told to end, and since when, whose interfaces others may have by now.
-    leaving: Vec<(u32, Instant)>,
-    /// So many are asked for, of which the launcher has not told yet.
-    starting: usize,
+    /// Processes that were told to end.
+    leaving: Vec<Leaving>,
+    /// The namespaces of those that are asked for, of which the launcher has not told yet.
+    starting: Vec<u32>,
+    /// What of that which was asked for was met.
+    met: Met,
+    /// Ticks at which there was nothing to report.
+    empty: u64,
     peers: HashMap<PeerId, Peer>,
     report: Report,
     messages: Messages,
@@ -146,7 +155,9 @@ impl NetworkMonitor {
             spaces: Vec::new(),
             next_space: 0,
             leaving: Vec::new(),
-            starting: 0,
+            starting: Vec::new(),
+            met: Met::default(),
+            empty: 0,
             peers: HashMap::new(),
             report,
             messages,
@@ -197,6 +208,7 @@ impl NetworkMonitor {
                 return end;
             }
         }
+        self.say_what_is_not_there();
         self.tick();
         let (part, least, most) = AFTER;
         let interval = self.settings.interval;
@@ -204,7 +216,7 @@ impl NetworkMonitor {
             Ok(ticker) => ticker,
             Err(error) => return End::Clock(error),
         };
-        while limits.reports.is_none_or(|reports| self.report.reports() < reports) {
+        while limits.reports.is_none_or(|reports| self.report.reports() + self.empty < reports) {
             let end = tokio::select! {
                 biased;
                 () = &mut limit => Some(End::Limit),
@@ -225,10 +237,14 @@ impl NetworkMonitor {
     async fn handle(&mut self, happening: Option<Happening>) -> Option<End> {
         match happening? {
             Happening::News(space, news) => self.hear_news(space, news).await,
+            Happening::Counters(space, read, at) => self.hear_the_kernel(space, &read, at),
             Happening::Namespaces => self.follow_namespaces(),
             Happening::Opened(found, opened) => return self.opened(found, opened).await,
             Happening::Looked(found, looked) => self.looked(found, looked),
-            Happening::Spawned(place, spawned) => self.spawned(place, spawned),
+            Happening::Spawned(place, spawned) => {
+                self.spawned(place, spawned);
+                self.start_due();
+            }
             Happening::Exited(exit) => self.exited(exit),
             Happening::Joined(peer, ends, who) => self.joined(peer, ends, who),
             Happening::Heard(peer, message, _permit) => self.heard(peer, message),
@@ -266,6 +282,7 @@ impl NetworkMonitor {
         self.recover_all(at);
         self.look_at_processes(at);
         self.report.write();
+        self.empty += u64::from(self.has_nothing_to_report());
         for space in &mut self.spaces {
             space.list.forget(|post| post.absence_reported);
         }

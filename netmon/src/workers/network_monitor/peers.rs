@@ -210,7 +210,7 @@ impl NetworkMonitor {
         let by_hand = item.live.by_hand;
         item.live.lose();
         if by_hand && item.present {
-            item.live.course.want(Instant::now());
+            item.live.course.want();
             self.take_one_who_waits(at, found);
             self.start_due();
         } else if self.alone {

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use super::NetworkMonitor;
 use super::happening::Happening;
+use super::missing::is_about;
 use super::space::{Idle, Space};
 use crate::agent::End;
 use crate::config::Settings;
-use crate::model::link::{IfIndex, Link};
-use crate::model::select::{SelectError, Selection, Selector};
+use crate::model::link::IfIndex;
+use crate::model::select::{SelectError, Selection};
 use crate::sources::netlink::links::Links;
 use crate::workers::launcher::{LaunchError, Opened};
 use crate::workers::namespace::{self, Named, NamespaceError, Where};
@@ -70,7 +71,13 @@ impl NetworkMonitor {
                     tracing::debug!("{error}");
                     return None;
                 }
-                Err(error) if self.ticks == 0 => self.warn(format!("{error}; waiting for it")),
+                Err(error) if self.ticks == 0 => {
+                    let message = format!("{error}; waiting for it");
+                    // It is looked for several times until then.
+                    if self.warned.insert(message.clone()) {
+                        self.warn(message);
+                    }
+                }
                 Err(error) => tracing::debug!("{error}"),
             }
         }
@@ -117,10 +124,7 @@ impl NetworkMonitor {
     /// What is wanted in this namespace.
     fn settings_in(&self, prefix: &str) -> Settings {
         let of = |all: &super::Elsewhere| {
-            let meant = all.iter().filter(|(place, _)| match place {
-                Where::Pattern(pattern) => pattern.matches(prefix),
-                place => place.to_string() == prefix,
-            });
+            let meant = all.iter().filter(|(place, _)| is_about(place, prefix));
             meant.map(|(_, selector)| selector.clone()).collect()
         };
         let wanted = of(&self.elsewhere);
@@ -158,8 +162,12 @@ impl NetworkMonitor {
         let (links, news) = Links::over(opened.links);
         match links.list().await {
             Ok(list) => {
-                if let Err(error) = self.check(at, &list) {
-                    return Some(End::Wrong(format!("in the namespace {name}: {error}")));
+                if let Err(error) = self.understand(at, &list) {
+                    let hint = match error {
+                        SelectError::NothingLeft => "",
+                        _ => "\nuse --wait to wait for interfaces that come later",
+                    };
+                    return Some(End::Wrong(format!("in the namespace {name}: {error}{hint}")));
                 }
                 (self.spaces[at].idle, self.spaces[at].path) = (None, Some(found.path));
                 self.watch_space(found.space, (links, news), &list, opened.inode);
@@ -179,7 +187,8 @@ impl NetworkMonitor {
             LaunchError::NoNamespace(_)
                 if at_first && !self.settings.wait && self.is_asked_for(&name) =>
             {
-                return Some(End::Wrong(error.to_string()));
+                let hint = "use --wait to wait for namespaces that come later";
+                return Some(End::Wrong(format!("{error}\n{hint}")));
             }
             _ => {}
         }
@@ -194,40 +203,21 @@ impl NetworkMonitor {
     /// that name was not asked for: `--all-netns`, where its own namespace has a name.
     fn is_watched_here(&self, at: usize) -> bool {
         let here = |space: &Space| space.prefix.is_none();
-        let Some(here) = self.spaces.iter().find(|space| here(space)) else {
+        if !self.spaces.iter().any(here) {
             return false;
-        };
+        }
         let space = &self.spaces[at];
         let mut wanted = space.settings.selection.wanted.iter();
         !space.prefix.as_deref().is_some_and(|prefix| self.is_asked_for(prefix))
-            && wanted.all(|selector| here.settings.selection.wanted.contains(selector))
+            && wanted.all(|selector| self.settings.selection.wanted.contains(selector))
     }
 
     /// Whether this very namespace was asked for, and not by a pattern.
     fn is_asked_for(&self, prefix: &str) -> bool {
-        let is_it = |(place, _): &(Where, Selector)| {
+        let is_it = |(place, _): &(Where, _)| {
             !matches!(place, Where::Pattern(_)) && place.to_string() == prefix
         };
         self.elsewhere.iter().any(is_it)
-    }
-
-    /// What was asked for in one namespace by name has to be there from the start, unless it is
-    /// to be waited for.
-    fn check(&self, at: usize, list: &[Link]) -> Result<(), SelectError> {
-        let space = &self.spaces[at];
-        let is_one = |(place, _): &&(Where, Selector)| {
-            !matches!(place, Where::Pattern(_))
-                && space.prefix.as_deref() == Some(&*place.to_string())
-        };
-        if self.ticks > 0 || self.settings.wait {
-            return Ok(());
-        }
-        let named = self.elsewhere.iter().filter(is_one).map(|(_, selector)| selector);
-        let wanted: Vec<Selector> = named.filter(|selector| selector.is_name()).cloned().collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        Selection { wanted, excluded: Vec::new() }.check(list)
     }
 
     fn forget_space(&mut self, at: usize) {

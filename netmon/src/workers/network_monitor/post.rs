@@ -1,6 +1,7 @@
 //! What the network monitor keeps with each interface: its facts as they came, who watches it,
 //! and how it stands with that process.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ecow::EcoString;
@@ -9,8 +10,9 @@ use super::peers::PeerId;
 use crate::agent::watchlist::Watched;
 use crate::model::link::IfIndex;
 use crate::model::options::Hook;
-use crate::model::snapshot::{InterfaceFacts, Silence};
+use crate::model::snapshot::{InterfaceFacts, Silence, Source};
 use crate::recovery::policy::Policy;
+use crate::sources::netlink::link_stats::LinkStats;
 use crate::workers::course::{Course, Stage};
 use crate::workers::protocol::{Sample, WorkerStatus};
 
@@ -39,6 +41,10 @@ pub(super) struct Post {
     missed: u32,
     pub(super) last: Option<(&'static str, Instant)>,
     pub(super) absence_reported: bool,
+    /// It has no process, and the network monitor reads the kernel's own counters of it.
+    pub(super) by_kernel: bool,
+    /// Why it has no place for a process: what is shown to count it.
+    pub(super) without_place: Option<Arc<str>>,
     /// The name in its namespace that `facts.name` was made of.
     bare_name: EcoString,
 }
@@ -60,6 +66,8 @@ impl Default for Post {
             missed: 0,
             last: None,
             absence_reported: false,
+            by_kernel: false,
+            without_place: None,
             bare_name: EcoString::new(),
         }
     }
@@ -72,6 +80,8 @@ impl Post {
         self.counted(hook, now);
         self.peer = Some(peer);
         self.by_hand = by_hand;
+        self.by_kernel = false;
+        self.without_place = None;
         self.lives = self.lives.wrapping_add(1);
         self.fresh = false;
         self.facts.silence = Some(Silence::NotRunning);
@@ -93,6 +103,53 @@ impl Post {
         self.facts.silence = Some(Silence::NotRunning);
     }
 
+    /// Its process gives its place up. Gives what has to be told to end, and its process id.
+    pub(super) fn give_up_place(&mut self) -> (Option<PeerId>, Option<u32>) {
+        self.course.want();
+        (self.peer.take(), self.pid.take())
+    }
+
+    /// It exists anew, and nothing is known of it.
+    pub(super) fn begin(&mut self) {
+        self.absence_reported = false;
+        self.by_kernel = false;
+        self.without_place = None;
+        self.facts.silence = Some(Silence::NotRunning);
+        self.course.want();
+    }
+
+    /// Whether the network monitor has to read the kernel's own counters of it: until a process
+    /// does.
+    pub(super) const fn needs_the_kernels(&self) -> bool {
+        self.peer.is_none() && (self.by_kernel || self.without_place.is_some())
+    }
+
+    /// Takes in the kernel's own counters, read at that time.
+    pub(super) fn hear_the_kernel(&mut self, read: &LinkStats, read_at: Instant) {
+        if !std::mem::replace(&mut self.by_kernel, true) {
+            self.lives = self.lives.wrapping_add(1);
+        }
+        let InterfaceFacts { key, name, due, hook, .. } = &self.facts;
+        let LinkStats { ifindex, admin_up, state, device } = *read;
+        self.facts = InterfaceFacts {
+            key: *key,
+            life: self.lives << 16,
+            ifindex: Some(ifindex),
+            name: name.clone(),
+            admin_up: Some(admin_up),
+            state,
+            source: Source::Kernel,
+            hook: self.without_place.clone().unwrap_or_else(|| Arc::clone(hook)),
+            device,
+            counted: None,
+            due: *due,
+            read_at: Some(read_at),
+            silence: None,
+        };
+        self.fresh = true;
+        self.missed = 0;
+    }
+
     /// Takes in one tick's facts, read at that time.
     pub(super) fn hear(&mut self, sample: Sample, read_at: Instant) {
         let InterfaceFacts { key, life: _, ifindex: _, name, due, .. } = &self.facts;
@@ -111,7 +168,8 @@ impl Post {
 
     /// At a tick: what has not come is not known any more.
     pub(super) fn grow_old(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.fresh) && self.peer.is_some() {
+        let is_watched = self.peer.is_some() || self.by_kernel;
+        if !std::mem::take(&mut self.fresh) && is_watched {
             self.missed += 1;
             let old = self.facts.read_at.is_none_or(|at| now.saturating_duration_since(at) >= OLD);
             if self.missed >= MISSED && old && self.is_known() {
@@ -151,6 +209,7 @@ pub(super) fn status(item: &Watched<Post>, namespace: Option<&str>, now: Instant
             format!("starts again in {left:.1} s")
         }
         (Stage::Started(_), _) => "starting".to_owned(),
+        (Stage::Queued, _) => "no process: counted by netlink".to_owned(),
         (Stage::GivenUp, _) => "given up".to_owned(),
         (Stage::Running, Some(Silence::Stale)) => "stale".to_owned(),
         (Stage::Running, Some(Silence::NotRunning)) => "ready".to_owned(),

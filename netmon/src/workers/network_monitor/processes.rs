@@ -12,7 +12,8 @@ use super::NetworkMonitor;
 use super::happening::{self, Happening};
 use super::space::Place;
 use crate::model::event::{Event, EventKind};
-use crate::workers::course::{COMES_FORWARD, Verdict};
+use crate::model::link::Link;
+use crate::workers::course::{COMES_FORWARD, Stage, Verdict};
 use crate::workers::launcher::{Exit, LaunchError, Start};
 
 /// Ends a process that we have started, whatever it does. It is ours, so it takes no privilege.
@@ -33,12 +34,22 @@ pub(super) fn is_there(pid: u32) -> bool {
 /// Who was told to leave has so much time.
 const LEAVES: Duration = Duration::from_secs(5);
 
+/// A process whose interface others may have by now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    pub(super) pid: u32,
+    /// When it was told to end.
+    since: Instant,
+    /// The number of its namespace.
+    pub(super) space: u32,
+}
+
 impl NetworkMonitor {
-    /// It was told to end, or will be when it comes forward. If it does not, its namespace would
-    /// stay for it.
-    pub(super) fn is_to_leave(&mut self, pid: Option<u32>) {
+    /// It was told to end, or will be when it comes forward. If it does not, its namespace, which
+    /// has this number, would stay for it.
+    pub(super) fn is_to_leave(&mut self, pid: Option<u32>, space: u32) {
         if let Some(pid) = pid {
-            self.leaving.push((pid, Instant::now()));
+            self.leaving.push(Leaving { pid, since: Instant::now(), space });
             happening::look_after(LEAVES, self.sender.clone());
         }
     }
@@ -47,7 +58,7 @@ impl NetworkMonitor {
     fn end_those_who_stay(&mut self, now: Instant) {
         let alone = self.alone;
         let peers = &self.peers;
-        self.leaving.retain(|(pid, since)| {
+        self.leaving.retain(|Leaving { pid, since, .. }| {
             let overdue = now.saturating_duration_since(*since) >= LEAVES;
             // When ends are not told any more, a connection says that the number is still its own.
             let is_its = !alone || peers.values().any(|peer| peer.pid == *pid);
@@ -61,10 +72,11 @@ impl NetworkMonitor {
 
     /// Starts those that are due.
     pub(super) fn start_due(&mut self) {
+        let now = Instant::now();
+        self.give_places(now);
         if self.alone || self.ending {
             return;
         }
-        let now = Instant::now();
         for space in &mut self.spaces {
             // Its own, by another name, does not have to be entered: its sysfs is there already.
             let elsewhere = space.path.clone().filter(|_| space.inode != self.own);
@@ -75,10 +87,10 @@ impl NetworkMonitor {
                     continue;
                 }
                 let place = Place { space: id, key: item.key };
-                let arguments = arguments(&item.name, self.socket_path.as_os_str(), self.log);
+                let arguments = arguments(&item.link, self.socket_path.as_os_str(), self.log);
                 let start = Start { namespace: namespace.clone(), arguments };
                 let (launcher, sender) = (Arc::clone(&self.launcher), self.sender.clone());
-                self.starting += 1;
+                self.starting.push(id);
                 tokio::spawn(async move {
                     let spawned = launcher.spawn(start).await;
                     sender.send(Happening::Spawned(place, spawned))
@@ -88,20 +100,24 @@ impl NetworkMonitor {
     }
 
     pub(super) fn spawned(&mut self, place: Place, spawned: Result<u32, LaunchError>) {
-        self.starting = self.starting.saturating_sub(1);
+        self.is_started(place);
         let Some((at, found)) = self.at(place) else {
             // It will come forward for what is not wanted, and wait there until the end.
             if let Ok(pid) = spawned {
-                self.is_to_leave(Some(pid));
+                self.is_to_leave(Some(pid), place.space);
                 kill(pid);
             }
             return;
         };
         let item = &mut self.spaces[at].list.items_mut()[found];
         match spawned {
-            // Its interface went while it was started.
-            Ok(pid) if !item.present || item.live.pid.is_some() => {
-                self.is_to_leave(Some(pid));
+            // Its interface went while it was started, or its place.
+            Ok(pid)
+                if !item.present
+                    || item.live.pid.is_some()
+                    || item.live.course.stage() == Stage::Queued =>
+            {
+                self.is_to_leave(Some(pid), place.space);
                 kill(pid);
             }
             Ok(pid) if is_there(pid) => {
@@ -121,6 +137,13 @@ impl NetworkMonitor {
         }
     }
 
+    /// What was asked for of this interface was answered.
+    pub(super) fn is_started(&mut self, place: Place) {
+        if let Some(at) = self.starting.iter().position(|space| *space == place.space) {
+            self.starting.swap_remove(at);
+        }
+    }
+
     pub(super) fn exited(&mut self, exit: Option<Exit>) {
         let Some(Exit { pid, how }) = exit else {
             self.alone = true;
@@ -130,7 +153,12 @@ impl NetworkMonitor {
                     .to_owned(),
             );
         };
-        self.leaving.retain(|(leaving, _)| *leaving != pid);
+        let before = self.leaving.len();
+        self.leaving.retain(|leaving| leaving.pid != pid);
+        if self.leaving.len() < before {
+            // Another may have its place.
+            return self.start_due();
+        }
         let ours =
             |item: &crate::agent::watchlist::Watched<super::post::Post>| item.live.pid == Some(pid);
         let found = self
@@ -164,6 +192,8 @@ impl NetworkMonitor {
                 format!("started again in {} s", delay.as_secs_f64())
             }
             Verdict::GivenUp(deaths) => {
+                // Another may have its place.
+                happening::look_after(Duration::ZERO, self.sender.clone());
                 format!("given up after {deaths} ends in a minute; start netmon again to try anew")
             }
         };
@@ -189,10 +219,12 @@ impl NetworkMonitor {
 }
 
 /// What netmon is started with.
-fn arguments(interface: &str, socket: &std::ffi::OsStr, log: bool) -> Vec<OsString> {
+fn arguments(link: &Link, socket: &std::ffi::OsStr, log: bool) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["interface-monitor".into()];
     arguments.extend(log.then(|| "-v".into()));
     arguments.extend(["--launched".into(), "--socket".into(), socket.to_owned()]);
-    arguments.extend(["--".into(), interface.into()]);
+    // Its name is for people: as an argument it could be a pattern, and it may change meanwhile.
+    arguments.extend(["--ifindex".into(), link.ifindex.to_string().into()]);
+    arguments.extend(["--".into(), link.name.as_str().into()]);
     arguments
 }

@@ -23,12 +23,15 @@ impl NetworkMonitor {
         let denied = self.recovery_denied;
         let item = &mut self.spaces[at].list.items_mut()[found];
         let known = item.present && item.live.is_known();
-        let (Some(policy), Some(peer)) = (&mut item.live.policy, item.live.peer) else {
+        let (peer, by_kernel) = (item.live.peer, item.live.by_kernel);
+        let Some(policy) = item.live.policy.as_mut().filter(|_| known) else {
             return;
         };
-        if !known {
+        if peer.is_none() && !by_kernel {
             return;
         }
+        // To set a link up takes privileges, which only an interface monitor has.
+        policy.set_in_reach(peer.is_some());
         if denied {
             policy.deny();
         }
@@ -38,7 +41,9 @@ impl NetworkMonitor {
             let name = self.spaces[at].name_of(&self.spaces[at].list.items()[found]);
             self.tell(Event::of(&name, kind, message));
         }
-        if decision.set_up {
+        if decision.set_up
+            && let Some(peer) = peer
+        {
             self.say(peer, &FromMonitor::SetLinkUp {});
         }
     }

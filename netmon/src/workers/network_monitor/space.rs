@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ecow::EcoString;
-use tokio::task::JoinHandle;
+use rtnetlink::Handle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::post::{self, Post};
 use super::{NetworkMonitor, happening};
@@ -13,7 +14,8 @@ use crate::agent::watchlist::{Change, Watched, Watchlist};
 use crate::config::Settings;
 use crate::model::event::{Event, EventKind};
 use crate::model::link::{IfIndex, Link};
-use crate::model::snapshot::{InterfaceFacts, Silence};
+use crate::model::select::Literal;
+use crate::model::snapshot::InterfaceFacts;
 use crate::recovery::policy::Policy;
 use crate::sources::netlink::links::{LinkNews, Links, News};
 
@@ -39,6 +41,10 @@ pub(super) struct Space {
     /// `None` until it was opened.
     links: Option<Links>,
     news: Option<JoinHandle<()>>,
+    /// Reads the kernel's own counters of those that have no process.
+    counters: Option<AbortHandle>,
+    /// That there are some was said.
+    pub(super) limit_was_said: bool,
     /// Its name is gone, so no news will come.
     pub(super) gone: bool,
 }
@@ -70,6 +76,8 @@ impl Space {
             idle: None,
             links: None,
             news: None,
+            counters: None,
+            limit_was_said: false,
             gone: false,
         }
     }
@@ -77,8 +85,22 @@ impl Space {
     /// Lets go of it: a socket would keep the namespace alive.
     pub(super) fn close(&mut self) {
         self.links = None;
+        self.counters.take().inspect(AbortHandle::abort);
         if let Some(news) = self.news.take() {
             news.abort();
+        }
+    }
+
+    /// Reads the kernel's own counters at each tick from now on, or no longer.
+    pub(super) fn count_by_kernel(
+        &mut self,
+        wanted: bool,
+        start: impl FnOnce(Handle) -> AbortHandle,
+    ) {
+        match (&self.links, &self.counters) {
+            (Some(links), None) if wanted => self.counters = Some(start(links.handle())),
+            (_, Some(_)) if !wanted => drop(self.counters.take().inspect(AbortHandle::abort)),
+            _ => {}
         }
     }
 
@@ -134,7 +156,9 @@ impl Space {
 impl NetworkMonitor {
     /// Watches the interfaces of its own namespace.
     pub fn watch_own(&mut self, (links, news): (Links, News), existing: &[Link]) {
-        let id = self.add_space(None, None, self.settings.clone());
+        self.note_what_is_met(None, existing);
+        let settings = self.settings.resolved(existing, Literal::First);
+        let id = self.add_space(None, None, settings);
         self.watch_space(id, (links, news), existing, self.own);
     }
 
@@ -220,9 +244,7 @@ impl NetworkMonitor {
         let policy = Policy::new(item.wanted.recover, item.named);
         item.live.policy.get_or_insert(policy).configure(item.wanted.recover, item.named);
         if begins {
-            item.live.absence_reported = false;
-            item.live.facts.silence = Some(Silence::NotRunning);
-            item.live.course.want(Instant::now());
+            item.live.begin();
         }
         let name = space.name_of(&space.list.items()[place]);
         if let Some((kind, message)) = event {
@@ -244,8 +266,8 @@ impl NetworkMonitor {
             policy.absent();
         }
         let (peer, pid) = (post.peer.take(), post.pid.take());
-        let name = space.name_of(&space.list.items()[place]);
-        self.is_to_leave(pid);
+        let (name, id) = (space.name_of(&space.list.items()[place]), space.id);
+        self.is_to_leave(pid, id);
         if let Some(peer) = peer {
             self.shut_down(peer, why);
         }

@@ -22,7 +22,7 @@ fn two_hundred_and_fifty_six() -> Result<()> {
     }
     let socket = runtime.socket_text();
     let arguments = ["run", "--workers", "--socket", &socket, "--format", "json", "a*", "b*"];
-    let agent = netmon(&namespace, &arguments).start()?;
+    let agent = netmon(&namespace, &arguments).args(["--max-workers", "256"]).start()?;
     // All of them within one patience would be a question of speed.
     for many in (AT_ONCE..=links.len()).step_by(AT_ONCE) {
         agent.wait_for_tick(&format!("{many} that are counted"), |tick| {

@@ -303,7 +303,7 @@ fn too_many_open_files_are_no_end() -> Result<()> {
 
 fn what_cannot_be_is_wrong_use() -> Result<()> {
     let (namespace, runtime) = (veth()?, Runtime::new()?);
-    for wrong in ["../nt0", "a/b/nt0", "b[/nt0", "container:xyz/nt0", "container:0123456789ab"] {
+    for wrong in ["../nt0", "a/b/nt0", "container:xyz/nt0", "container:0123456789ab"] {
         let finished = runtime.monitor(&namespace, &["nt0", wrong]).finish()?;
         assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{finished:?}");
         assert!(finished.stderr.contains(wrong), "{finished:?}");

@@ -7,6 +7,7 @@ use glob::Pattern;
 
 use super::{Filter, FilterError, Key, Wanted, Word};
 use crate::model::human::Printable;
+use crate::model::select::shell::{self, Meaning};
 use crate::model::traffic::names::Names;
 use crate::model::traffic::protocol::Protocol;
 
@@ -73,7 +74,7 @@ fn unknown(name: &str) -> String {
 fn wanted(key: Key, value: &str, names: &Names) -> Result<Option<Wanted>, String> {
     let wanted = match key {
         Key::Process | Key::User | Key::Cgroup | Key::Reason => text(value),
-        Key::Interface => whole(value),
+        Key::Interface => interface(value, names),
         Key::Pid => numbers(value, "a process id", u32::MAX.into())?,
         Key::Vlan => numbers(value, "a VLAN's number", 4_095)?,
         Key::Port | Key::SourcePort | Key::DestinationPort => ports(value, names)?,
@@ -91,6 +92,19 @@ fn wanted(key: Key, value: &str, names: &Names) -> Result<Option<Wanted>, String
         },
     };
     Ok(Some(wanted))
+}
+
+/// As an argument is read, whatever the case but where an interface has exactly that name.
+fn interface(value: &str, names: &Names) -> Wanted {
+    let exists = |name: &str| names.interfaces().iter().any(|existing| existing == name);
+    if exists(value) {
+        return Wanted::Exactly(value.to_owned());
+    }
+    match shell::read(value) {
+        Meaning::Name(name) if exists(&name) => Wanted::Exactly(name),
+        Meaning::Name(name) => Wanted::Whole(name),
+        Meaning::Pattern(pattern) => Wanted::Alike(pattern),
+    }
 }
 
 /// A pattern where it can be one, else a part.

@@ -132,3 +132,24 @@ fn odd_flows_do_no_harm() {
         assert!(filter.shows::<FlowColumn>(&flow, &names()), "{text}");
     }
 }
+
+#[test]
+fn an_interface_of_that_very_name_comes_before_a_pattern() {
+    let existing = ["eth[1]", "eth1", "eth2", "Lan0", "lan0", "[wan"];
+    let names = names().with_interfaces(existing.map(Into::into));
+    let shown = |text: &str| -> Vec<&str> {
+        let filter = Filter::parse(text, &names);
+        assert_eq!(filter.errors, [], "{text}");
+        let is_shown = |name: &&str| filter.words.iter().all(|word| word.wanted.is_text(name));
+        existing.into_iter().filter(is_shown).collect()
+    };
+    assert_eq!(shown("if:eth[1]"), ["eth[1]"]);
+    assert_eq!(shown(r"if:eth\[1\]"), ["eth[1]"]);
+    assert_eq!(shown("if:eth[2]"), ["eth2"]);
+    assert_eq!(shown("if:ETH*"), ["eth[1]", "eth1", "eth2"]);
+    assert_eq!(shown("if:[wan"), ["[wan"]);
+    assert_eq!(shown("if:lan0"), ["lan0"], "it exists");
+    assert_eq!(shown("if:LAN0"), ["Lan0", "lan0"]);
+    let filter = Filter::parse("if:eth* if:eth7 !if:x[1] proc:x", &names);
+    assert_eq!(filter.of_no_interface(&names).collect::<Vec<_>>(), ["if:eth7", "!if:x[1]"]);
+}
