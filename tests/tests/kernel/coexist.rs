@@ -33,6 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("generic_xdp_is_left_alone", || beside_xdp(XdpMode::Generic)),
     ("native_xdp_does_not_disturb_tcx", native_xdp_does_not_disturb_tcx),
     ("an_ingress_qdisc_comes_beside_tcx", an_ingress_qdisc_comes_beside_tcx),
+    ("an_ingress_qdisc_leaves_no_place_for_clsact", no_place_for_clsact),
     ("an_ingress_qdisc_is_refused_beside_clsact", an_ingress_qdisc_is_refused_beside_clsact),
     ("the_peers_mtu_can_be_raised_beside_native_xdp", the_peers_mtu_can_be_raised),
 ];
@@ -201,6 +202,22 @@ fn an_ingress_qdisc_comes_beside_tcx() -> Result<()> {
 }
 
 /// As README says: the two kinds exclude each other, and clsact is what netmon needs there.
+/// The kernel takes a filter for egress there, too, and runs it at ingress.
+fn no_place_for_clsact() -> Result<()> {
+    let namespace = veth()?;
+    namespace.add_ingress("nt0")?;
+    let before = namespace.attached("nt0")?;
+    let agent = json(&namespace, &["nt0", "--hook", "clsact"])?;
+    let line = agent.says_counted("nt0", "sysfs (clsact: ")?;
+    assert!(line.contains("ingress qdisc"), "{line}");
+    traffic(&namespace)?;
+    let told = agrees(&agent, &namespace, "nt0")?;
+    assert_eq!((told.rx.packets, told.tx.packets), (Some(100), Some(200)));
+    interrupt(agent)?;
+    assert_eq!(namespace.attached("nt0")?, before, "as it was");
+    Ok(())
+}
+
 fn an_ingress_qdisc_is_refused_beside_clsact() -> Result<()> {
     let namespace = veth()?;
     let agent = json(&namespace, &["nt0", "--hook", "clsact"])?;

@@ -29,6 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_tcx_program_that_fights_back", a_tcx_program_that_fights_back),
     ("clsact_deleted", || once("clsact", &delete_clsact)),
     ("clsact_deleted_and_made_anew", || once("clsact", &clsact_made_anew)),
+    ("clsact_replaced_by_an_ingress_qdisc", clsact_replaced_by_ingress),
     ("a_clsact_filter_in_front", || once("clsact", &filters_in_front)),
     ("xdp_program_detached", || once("xdp", &detach)),
     ("what_goes_around_for_long", what_goes_around_for_long),
@@ -92,12 +93,14 @@ fn until(
     what: &str,
     mut is_it: impl FnMut(&Interface) -> bool,
 ) -> Result<Interface> {
-    wait::until(what.to_owned(), || {
+    let found = wait::until(what.to_owned(), || {
         traffic(namespace, 2)?;
         let tick = agent.later_tick(1)?;
         let found = tick.interfaces.into_iter().find(|it| it.interface == "nt0");
         Ok(found.filter(|it| is_it(it)))
-    })
+    });
+    let events = || agent.ticks().map(|ticks| ticks.into_iter().flat_map(|tick| tick.events));
+    found.with_context(|| format!("{:?}", events().map(Iterator::collect::<Vec<_>>)))
 }
 
 fn counts(interface: &Interface) -> bool {
@@ -252,6 +255,26 @@ fn a_tcx_program_that_fights_back() -> Result<()> {
     assert_eq!(namespace.attached("nt0")?.tcx_ingress.first(), held.last().map(|it| &it.program));
     no_step_back(&agent.ticks()?)?;
     interrupt(agent).map(drop)
+}
+
+/// There is no place for a filter at egress then: what was asked for cannot be had.
+fn clsact_replaced_by_ingress() -> Result<()> {
+    let namespace = veth()?;
+    let agent = json(&namespace, &["nt0", "--hook", "clsact"])?;
+    agent.says_counted("nt0", "clsact in+out")?;
+    traffic(&namespace, 100)?;
+    agrees(&agent, &namespace, "nt0")?;
+    namespace.delete_clsact("nt0")?;
+    namespace.add_ingress("nt0")?;
+    agent.says(&["nt0: the program cannot be attached again: clsact: ", "ingress qdisc"])?;
+    traffic(&namespace, 1_000)?;
+    let told = agrees(&agent, &namespace, "nt0")?;
+    assert_eq!((told.source.as_str(), told.rx.packets), ("kernel", Some(1_100)));
+    no_step_back(&agent.ticks()?)?;
+    interrupt(agent)?;
+    let left = namespace.attached("nt0")?;
+    assert_eq!((left.qdiscs, left.filters_ingress), (vec!["ingress".to_owned()], Vec::new()));
+    Ok(())
 }
 
 fn what_goes_around_for_long() -> Result<()> {

@@ -25,6 +25,7 @@ use tokio::runtime::Runtime;
 
 use super::bpf_link::Direction;
 use crate::model::link::IfIndex;
+use crate::sources::netlink::ethtool::name_of;
 
 /// Process ids are below 2^22 (linux/threads.h, `PID_MAX_LIMIT`).
 const PROCESS_MASK: u32 = (1 << 22) - 1;
@@ -47,6 +48,20 @@ const BOTH: [TcHandle; 2] = [
 pub struct Clsact {
     runtime: Runtime,
     handle: Handle,
+}
+
+/// Why an interface has no clsact qdisc.
+#[derive(Debug, thiserror::Error)]
+pub enum NoClsact {
+    /// What the kernel answers.
+    #[error(transparent)]
+    Refused(#[from] Error),
+    /// Its place is taken. (A filter for egress could be added there, and would run at ingress.)
+    #[error(
+        "its place is taken by an ingress qdisc, which knows no egress; delete that \
+         (tc qdisc del dev {0} ingress) or use another hook"
+    )]
+    Ingress(String),
 }
 
 /// A filter, as far as it matters here.
@@ -128,8 +143,8 @@ impl Clsact {
     /// or another one before.
     ///
     /// # Errors
-    /// What the kernel answers.
-    pub fn ensure(&mut self, ifindex: IfIndex) -> Result<bool, Error> {
+    /// See [`NoClsact`].
+    pub fn ensure(&mut self, ifindex: IfIndex) -> Result<bool, NoClsact> {
         let handle = self.handle.clone();
         let mut message = qdisc(ifindex);
         message.attributes.push(TcAttribute::Kind(CLSACT.to_owned()));
@@ -137,10 +152,13 @@ impl Clsact {
         match self.runtime.block_on(request(&handle, message, NLM_F_CREATE | NLM_F_EXCL)) {
             Ok(()) => Ok(true),
             Err(Error::NetlinkError(answer)) if answer.raw_code() == -libc::EEXIST => {
+                if !self.runtime.block_on(with_clsact(&handle)).contains(&ifindex) {
+                    return Err(NoClsact::Ingress(name_of(ifindex).unwrap_or_default()));
+                }
                 let present = self.runtime.block_on(filters(&handle, ifindex))?;
                 Ok(present.iter().any(|filter| filter.is_ours() && filter.made_qdisc()))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
