@@ -60,10 +60,10 @@ impl Agent {
         live.facts.hook = format!("netlink ({why})").into();
         let more = match (loss, attempts) {
             (Loss::Around, _) => "",
-            (_, 1..) => "; the program is attached again",
+            (_, 1..) => " until it is attached again",
             (_, 0) => {
-                "; as this has happened several times in ten minutes, the program is not attached \
-                 again before they are over"
+                "; it is not attached again for ten minutes, for another program takes its place \
+                 each time"
             }
         };
         let message = format!("{why}: the kernel's own counters are reported{more}");
@@ -94,7 +94,7 @@ impl Agent {
                 let live = &mut self.list.items_mut()[at].live;
                 live.sight.failed(Instant::now());
                 live.facts.hook = format!("netlink ({reason})").into();
-                let message = format!("the program cannot be attached again: {reason}");
+                let message = format!("netmon's program cannot be attached again: {reason}");
                 self.tell_of(at, EventKind::CountingLost, message);
                 self.tell_superior(at);
             }

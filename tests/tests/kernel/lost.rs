@@ -266,7 +266,7 @@ fn clsact_replaced_by_ingress() -> Result<()> {
     agrees(&agent, &namespace, "nt0")?;
     namespace.delete_clsact("nt0")?;
     namespace.add_ingress("nt0")?;
-    agent.says(&["nt0: the program cannot be attached again: clsact: ", "ingress qdisc"])?;
+    agent.says(&["nt0: netmon's program cannot be attached again: clsact: ", "ingress qdisc"])?;
     traffic(&namespace, 1_000)?;
     let told = agrees(&agent, &namespace, "nt0")?;
     assert_eq!((told.source.as_str(), told.rx.packets), ("kernel", Some(1_100)));

@@ -52,7 +52,7 @@ impl Attached {
         let facts = link.facts()?;
         if facts.ifindex.is_none() {
             return Ok(Finding::Detached(format!(
-                "its {kind} program was detached on {direction}"
+                "netmon's {kind} program on {direction} was detached by another program"
             )));
         }
         if *kind != Kind::Tcx {
@@ -68,7 +68,7 @@ fn behind_tcx(before: &[u32], direction: Direction) -> Finding {
     match before {
         [] => Finding::InPlace,
         [first, ..] => Finding::Behind(format!(
-            "another program (TCX, id {first}) stands in front of it on {direction}"
+            "another program (TCX, id {first}) stands in front of netmon's on {direction}"
         )),
     }
 }
@@ -84,11 +84,12 @@ fn look_at_filter(
     let before = clsact.before_ours(ifindex, direction).map_err(io::Error::other)?;
     Ok(match before {
         None => Finding::Detached(format!(
-            "its filter on {direction} was removed by another, or the whole clsact qdisc was"
+            "netmon's filter on {direction} was removed by another program, or the whole clsact \
+             qdisc was"
         )),
-        Some(Some(name)) => {
-            Finding::Behind(format!("another filter ({name}) stands in front of it on {direction}"))
-        }
+        Some(Some(name)) => Finding::Behind(format!(
+            "another filter ({name}) stands in front of netmon's on {direction}"
+        )),
         Some(None) if has_tcx() => {
             behind_tcx(&bpf_link::tcx_programs(ifindex, direction)?, direction)
         }
