@@ -4,6 +4,7 @@
 //! next tick as the limit: a runtime's timers and readiness are code that has left the CPU's caches
 //! by the next tick.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
@@ -46,8 +47,9 @@ pub(super) enum Happening {
     Look(IfIndex),
     /// An interface was set up, or not.
     SetUp(IfIndex, Result<(), SetUpError>),
-    /// The network monitor wants the link set up.
-    SetUpOrdered,
+    /// The network monitor wants the link set up. Until this value is dropped, it cannot want it once
+    /// more.
+    SetUpOrdered(Arc<()>),
     /// The agent is to end.
     End(End),
 }
@@ -89,7 +91,7 @@ impl Inbox {
     /// Ends the agent, and sets the link up, as a network monitor orders.
     #[must_use]
     pub fn orders(&self) -> Orders {
-        Orders(self.sender.clone())
+        Orders(self.sender.clone(), Arc::new(()))
     }
 
     fn end_at(&self, end: impl Future<Output = End> + Send + 'static) {
@@ -121,17 +123,44 @@ impl Inbox {
     }
 }
 
-/// A way for a network monitor's orders to come in. At the end nobody listens any more.
-pub struct Orders(Sender<Happening>);
+/// A way for a network monitor's orders to come in. At the end nobody listens any more. The second
+/// value is the order to set the link up: whoever is told to does it once, however often it was
+/// ordered meanwhile.
+pub struct Orders(Sender<Happening>, Arc<()>);
 
 impl Orders {
-    /// Sets the link up.
+    /// Sets the link up, unless that is being done.
     pub fn set_link_up(&self) {
-        let _ = self.0.send(Happening::SetUpOrdered);
+        if Arc::strong_count(&self.1) == 1 {
+            let _ = self.0.send(Happening::SetUpOrdered(Arc::clone(&self.1)));
+        }
     }
 
     /// Ends the agent.
     pub fn end(&self, end: End) {
         let _ = self.0.send(Happening::End(end));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_ordered_again_and_again_waits_once() {
+        let inbox = Inbox::default();
+        let orders = inbox.orders();
+        let next = || inbox.wait(Instant::now() + Duration::from_millis(1));
+        for _ in 0..2 {
+            (0..1_000).for_each(|_| orders.set_link_up());
+            let Some(Happening::SetUpOrdered(order)) = inbox.receiver.try_recv().ok() else {
+                panic!("it was not ordered");
+            };
+            // It is being done.
+            orders.set_link_up();
+            assert!(next().is_none());
+            drop(order);
+        }
     }
 }

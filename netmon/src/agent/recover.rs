@@ -1,6 +1,7 @@
 //! Joins the policy of recovery to what acts on the kernel. Setting a link up may take a driver
 //! seconds, so the tick does not wait for it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::inbox::Happening;
@@ -41,17 +42,19 @@ impl Agent {
             self.tell(Event::of(&name, kind, message));
         }
         if decision.set_up {
-            self.set_up(ifindex, next_attempt);
+            self.set_up(ifindex, next_attempt, None);
         }
     }
 
-    /// Sets a link up without waiting for it, and looks at it again when the time has come.
-    fn set_up(&self, ifindex: IfIndex, look_again: Option<Instant>) {
+    /// Sets a link up without waiting for it, and looks at it again when the time has come. What was
+    /// ordered is done then.
+    fn set_up(&self, ifindex: IfIndex, look_again: Option<Instant>, order: Option<Arc<()>>) {
         let (handle, inbox) = (self.links.handle(), self.inbox.sender.clone());
         self.runtime.spawn(async move {
             let result = link_control::set_up(handle, ifindex).await;
             // The agent may have ended meanwhile.
             let _ = inbox.send(Happening::SetUp(ifindex, result));
+            drop(order);
             if let Some(next) = look_again {
                 tokio::time::sleep_until(next.into()).await;
                 let _ = inbox.send(Happening::Look(ifindex));
@@ -60,9 +63,9 @@ impl Agent {
     }
 
     /// The network monitor has decided.
-    pub(super) fn set_up_as_ordered(&self) {
+    pub(super) fn set_up_as_ordered(&self, order: &Arc<()>) {
         let present = self.list.items().iter().filter(|item| item.present);
-        present.for_each(|item| self.set_up(item.link.ifindex, None));
+        present.for_each(|item| self.set_up(item.link.ifindex, None, Some(Arc::clone(order))));
     }
 
     /// The same for an interface that may be gone.

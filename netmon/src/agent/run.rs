@@ -257,7 +257,7 @@ impl Agent {
             Happening::Outcome(outcome) => self.attached(outcome),
             Happening::Look(ifindex) => self.look(ifindex),
             Happening::SetUp(ifindex, result) => self.set_up_ended(ifindex, result),
-            Happening::SetUpOrdered => self.set_up_as_ordered(),
+            Happening::SetUpOrdered(order) => self.set_up_as_ordered(&order),
             Happening::End(end) => return Some(end),
         }
         None

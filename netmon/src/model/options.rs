@@ -99,8 +99,16 @@ pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// In words for people.
 pub fn parse_interval(text: &str) -> Result<Duration, String> {
     let interval = parse_duration(text)?;
+    check_interval(interval).map(|()| interval)
+}
+
+/// Whether there may be so much time between reports.
+///
+/// # Errors
+/// In words for people.
+pub fn check_interval(interval: Duration) -> Result<(), String> {
     if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval) {
-        Ok(interval)
+        Ok(())
     } else {
         Err("the interval must be from 100ms to 1h".to_owned())
     }

@@ -146,6 +146,9 @@ impl Hearer {
             if !each(message) {
                 break;
             }
+            // One who talks without end is not to keep anything else on this thread waiting, a
+            // signal least of all.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

@@ -106,7 +106,10 @@ fn parse<M: Message>(line: &[u8]) -> Result<Received<M>, ProtocolError> {
     let why = match serde_json::from_slice::<M>(line) {
         Ok(message) => {
             check(message.version().map(u64::from))?;
-            return Ok(Received::Known(message));
+            return match message.check() {
+                Ok(()) => Ok(Received::Known(message)),
+                Err(why) => Err(ProtocolError::WrongShape { name: message.name(), why }),
+            };
         }
         Err(why) => why,
     };
@@ -179,6 +182,48 @@ mod tests {
             (mut messages, Ok(())) if messages.len() == 1 => messages.remove(0),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let orders = |interval: u64| {
+            format!(
+                r#"{{"Monitor":{{"version":1,"interval_ns":{interval},"source":"auto","hook":"auto","recovery":true,"log":false}}}}"#
+            )
+        };
+        for right in [100_000_000, 3_600_000_000_000] {
+            let received = one::<FromMonitor>(&orders(right));
+            assert!(matches!(received, Received::Known(FromMonitor::Monitor(_))), "{received:?}");
+        }
+        let long = "x".repeat(5_000);
+        let ready = |name: &str, ifindex: u32| {
+            format!(
+                r#"{{"Ready":{{"version":1,"interface":"{name}","ifindex":{ifindex},"namespace":1,"pid":1}}}}"#
+            )
+        };
+        let sample =
+            samples::to_monitor()[2].1.replace("\"reading_ns\":", "\"reading_ns\":999999999");
+        for (name, wrong) in [
+            ("Ready", ready("", 1)),
+            ("Ready", ready(&long, 1)),
+            ("Ready", ready("eth0", 0)),
+            ("Ready", ready("eth0", u32::MAX)),
+            ("Sample", sample),
+            ("Monitoring", format!(r#"{{"Monitoring":{{"source":"ebpf","hook":"{long}"}}}}"#)),
+            ("Event", format!(r#"{{"Event":{{"kind":"up","message":"{long}"}}}}"#)),
+            ("Link Set", format!(r#"{{"Link Set":{{"error":"{long}","denied":true}}}}"#)),
+        ] {
+            let error = error_of::<ToMonitor>(format!("{wrong}\n").as_bytes());
+            let is_it = matches!(&error, ProtocolError::WrongShape { name: it, .. } if *it == name);
+            assert!(is_it, "{wrong}: {error:?}");
+        }
+        for wrong in [orders(0), orders(99_999_999), orders(u64::MAX)] {
+            let error = error_of::<FromMonitor>(format!("{wrong}\n").as_bytes()).to_string();
+            assert!(error.ends_with("the interval must be from 100ms to 1h"), "{error}");
+        }
+        let reason = format!("{{\"Shut Down\":{{\"reason\":\"{long}\"}}}}\n");
+        let error = error_of::<FromMonitor>(reason.as_bytes()).to_string();
+        assert!(error.ends_with("a text of 5000 bytes, over 4096"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,9 @@ use super::decoder::{Decoder, ProtocolError, Received};
 use super::peer;
 use super::protocol::{self, FromMonitor, List, Processes, ToMonitor, VERSION, WorkerStatus};
 
+/// More than any machine has.
+const MOST: usize = 1 << 16;
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
@@ -53,7 +56,13 @@ pub fn ask(path: &Path, patience: Duration) -> Result<(Processes, Vec<WorkerStat
                     return Ok((processes, workers));
                 }
                 Received::Known(FromMonitor::Processes(told)) => processes = told,
-                Received::Known(FromMonitor::Workers(part)) => workers.extend(part),
+                Received::Known(FromMonitor::Workers(part)) if workers.len() < MOST => {
+                    workers.extend(part);
+                }
+                Received::Known(FromMonitor::Workers(_)) => {
+                    let why = format!("it has told of {MOST} interface monitors and does not end");
+                    return Err(NoAnswer::Broken(io::Error::other(why)));
+                }
                 Received::Known(FromMonitor::ShutDown { reason }) => {
                     return Err(NoAnswer::Refused(reason));
                 }

@@ -3,6 +3,7 @@
 //! matter.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use super::printer::{PrintError, print, print_workers};
 use crate::model::event::EventKind;
 use crate::model::link::LinkState;
-use crate::model::options::{Hook, SourceChoice};
+use crate::model::options::{Hook, LONGEST_INTERVAL, SourceChoice, check_interval};
 use crate::model::snapshot::{InterfaceFacts, Source};
 
 /// The version of the protocol. What is added within one must be of no matter to those who do
@@ -24,6 +25,10 @@ pub const LONGEST_LINE: usize = 64 * 1024;
 /// as much, which escapes can make of it, fit into a line.
 const LONGEST_TEXT: usize = 4 * 1024;
 
+/// The longest name of an interface: the kernel's have 15 bytes, each of which may stand for three
+/// where it is no UTF-8.
+const LONGEST_NAME: usize = 64;
+
 /// A message, of whichever side.
 pub trait Message: Serialize + DeserializeOwned + fmt::Display {
     /// The names of all of that side.
@@ -34,6 +39,12 @@ pub trait Message: Serialize + DeserializeOwned + fmt::Display {
 
     /// The version of the protocol, where it is told.
     fn version(&self) -> Option<u32>;
+
+    /// Whether what is in it can be: it comes from another process.
+    ///
+    /// # Errors
+    /// In words for people.
+    fn check(&self) -> Result<(), String>;
 }
 
 /// What an interface monitor says (and `netmon workers`).
@@ -237,6 +248,18 @@ impl Message for ToMonitor {
             _ => None,
         }
     }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Ready(ready) => ready.check(),
+            Self::Sample(sample) => sample.check(),
+            Self::Monitoring(Monitoring { hook: text, .. })
+            | Self::LinkDown(LinkDown { reason: text, .. })
+            | Self::Event(Told { message: text, .. })
+            | Self::LinkSet(LinkSet { error: Some(text), .. }) => check_text(text),
+            Self::LinkSet(_) | Self::Done(_) | Self::List(_) => Ok(()),
+        }
+    }
 }
 
 impl Message for FromMonitor {
@@ -259,6 +282,53 @@ impl Message for FromMonitor {
             _ => None,
         }
     }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Monitor(orders) => orders.check(),
+            Self::ShutDown { reason } => check_text(reason),
+            Self::Workers(workers) => workers.iter().try_for_each(|it| check_text(&it.state)),
+            Self::SetLinkUp {} | Self::Processes(_) => Ok(()),
+        }
+    }
+}
+
+impl Ready {
+    fn check(&self) -> Result<(), String> {
+        match self.interface.len() {
+            0 => Err("an interface without a name".to_owned()),
+            length if length > LONGEST_NAME => {
+                Err(format!("an interface's name of {length} bytes, over {LONGEST_NAME}"))
+            }
+            // Of the kernel's numbers (int) none is 0 or less.
+            _ if i32::try_from(self.ifindex).is_ok_and(|ifindex| ifindex > 0) => Ok(()),
+            _ => Err(format!("no interface has the number {}", self.ifindex)),
+        }
+    }
+}
+
+impl Sample {
+    fn check(&self) -> Result<(), String> {
+        if Duration::from_nanos(self.reading_ns) > LONGEST_INTERVAL {
+            return Err(format!("the counters were read in {} ns, over an hour", self.reading_ns));
+        }
+        Ok(())
+    }
+}
+
+impl Orders {
+    fn check(&self) -> Result<(), String> {
+        check_interval(Duration::from_nanos(self.interval_ns))
+            .map_err(|why| format!("an interval of {} ns: {why}", self.interval_ns))
+    }
+}
+
+/// What the other side should have cut.
+fn check_text(text: &str) -> Result<(), String> {
+    if text.len() > LONGEST_TEXT {
+        return Err(format!("a text of {} bytes, over {LONGEST_TEXT}", text.len()));
+    }
+    Ok(())
 }
 
 fn text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {

@@ -88,6 +88,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("workers::recovery", workers::recovery::TESTS),
     ("workers::deaths", workers::deaths::TESTS),
     ("workers::stopped", workers::stopped::TESTS),
+    ("workers::orders", workers::orders::TESTS),
     ("workers::peers", workers::peers::TESTS),
     ("workers::socket", workers::socket::TESTS),
     ("workers::privileges", workers::privileges::TESTS),

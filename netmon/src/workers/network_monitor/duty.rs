@@ -41,10 +41,10 @@ impl NetworkMonitor {
             // Of two that were started by hand the second waits until the first is gone.
             Some((at, found)) if self.is_watched_by_hand(at, found) => {
                 let name = self.spaces[at].name_of(&self.spaces[at].list.items()[found]);
-                tracing::info!("process {} waits: {name} is watched by another", self.pid(id));
+                self.let_wait(id, &format!("{name} is watched by another"));
             }
             Some((at, found)) => self.take(id, at, found),
-            None => tracing::info!("process {} waits: its interface is not wanted", self.pid(id)),
+            None => self.let_wait(id, "its interface is not wanted"),
         }
     }
 

@@ -38,8 +38,8 @@ pub(super) enum Happening {
     Spawned(Place, Result<u32, LaunchError>),
     /// A process that was started has ended; `None`: nobody will be told of that any more.
     Exited(Option<Exit>),
-    /// Somebody has connected,
-    Joined(PeerId, (Hearer, Speaker), peer::Peer),
+    /// Somebody has connected (and one more may when the permit is dropped),
+    Joined(PeerId, (Hearer, Speaker), peer::Peer, OwnedSemaphorePermit),
     /// has said something, and may say more when the permit is dropped,
     Heard(PeerId, Received<ToMonitor>, OwnedSemaphorePermit),
     /// and is gone, in order or not.

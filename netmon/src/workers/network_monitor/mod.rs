@@ -19,11 +19,14 @@ use crate::model::event::{Event, EventKind};
 use crate::model::select::Selector;
 use crate::model::snapshot::Tick;
 use crate::sinks::messages::Messages;
+use complaints::Complaints;
 use missing::Met;
 use peers::{Peer, PeerId};
 use processes::Leaving;
 use space::{Idle, Space};
 
+mod admission;
+mod complaints;
 mod duty;
 mod end;
 mod happening;
@@ -36,6 +39,7 @@ mod processes;
 mod recovery;
 mod room;
 mod space;
+mod waiting;
 
 use happening::Happening;
 
@@ -105,6 +109,10 @@ pub struct NetworkMonitor {
     /// Ticks at which there was nothing to report.
     empty: u64,
     peers: HashMap<PeerId, Peer>,
+    /// When those who have said nothing are looked at next, ticks apart.
+    silent_at: Option<Instant>,
+    /// Of those who were refused or sent away.
+    complaints: Complaints,
     report: Report,
     messages: Messages,
     log: bool,
@@ -159,6 +167,8 @@ impl NetworkMonitor {
             met: Met::default(),
             empty: 0,
             peers: HashMap::new(),
+            silent_at: None,
+            complaints: Complaints::default(),
             report,
             messages,
             log,
@@ -246,7 +256,7 @@ impl NetworkMonitor {
                 self.start_due();
             }
             Happening::Exited(exit) => self.exited(exit),
-            Happening::Joined(peer, ends, who) => self.joined(peer, ends, who),
+            Happening::Joined(peer, ends, who, _permit) => self.joined(peer, ends, who),
             Happening::Heard(peer, message, _permit) => self.heard(peer, message),
             Happening::Left(peer, how) => self.left(peer, how),
             Happening::Look => {

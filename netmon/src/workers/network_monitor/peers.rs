@@ -6,10 +6,11 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
+use super::admission;
 use super::happening::Happening;
 use super::post::{self, Post};
 use super::space::Place;
@@ -21,10 +22,10 @@ use crate::workers::decoder::Received;
 use crate::workers::peer;
 use crate::workers::protocol::{self, FromMonitor, Processes, Ready, Sample, ToMonitor, Told};
 
-/// Who connects has to say something in so much time.
-const SILENT: Duration = Duration::from_secs(10);
 /// So many messages of one may wait; no more are read before one was looked at.
 const AHEAD: usize = 64;
+/// So many may have connected without having been looked at.
+const UNSEEN: usize = 64;
 /// Between attempts to accept when that fails (too many open files).
 const MOMENT: Duration = Duration::from_millis(100);
 
@@ -40,7 +41,7 @@ pub(super) struct Peer {
     pub(super) ready: Option<Ready>,
     /// The interface that it watches.
     pub(super) place: Option<Place>,
-    since: Instant,
+    pub(super) since: Instant,
 }
 
 impl Drop for Peer {
@@ -58,12 +59,15 @@ pub(super) fn accept(listener: UnixListener, sender: UnboundedSender<Happening>)
     let listener = tokio::net::UnixListener::from_std(listener)?;
     tokio::spawn(async move {
         let mut next: PeerId = 0;
+        let room = Arc::new(Semaphore::new(UNSEEN));
         loop {
+            // It is never closed.
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             let accepted = match listener.accept().await {
                 Ok((stream, _)) => stream.into_std(),
                 Err(error) => Err(error),
             };
-            let joined = accepted.and_then(|stream| join(next, stream, &sender));
+            let joined = accepted.and_then(|stream| join(next, stream, permit, &sender));
             match joined {
                 Ok(()) => next += 1,
                 Err(error) => {
@@ -82,6 +86,7 @@ pub(super) fn accept(listener: UnixListener, sender: UnboundedSender<Happening>)
 fn join(
     id: PeerId,
     stream: std::os::unix::net::UnixStream,
+    permit: OwnedSemaphorePermit,
     sender: &UnboundedSender<Happening>,
 ) -> io::Result<()> {
     let who = peer::Peer::of(&stream)?;
@@ -91,7 +96,7 @@ fn join(
     }
     let ends = connection::ends(stream)?;
     // At the end nobody listens any more.
-    let _ = sender.send(Happening::Joined(id, ends, who));
+    let _ = sender.send(Happening::Joined(id, ends, who, permit));
     Ok(())
 }
 
@@ -117,12 +122,20 @@ impl NetworkMonitor {
     pub(super) fn joined(
         &mut self,
         id: PeerId,
-        (hearer, speaker): (Hearer, Speaker),
+        (hearer, mut speaker): (Hearer, Speaker),
         who: peer::Peer,
     ) {
         let (pid, since) = (who.pid, Instant::now());
+        if let Err(why) = admission::join(pid, self.connected(), self.expected()) {
+            let reason = why.to_string();
+            self.complain(format!("process {pid} is refused: {reason}"));
+            // It may not listen. With its end here the connection is closed.
+            let _ = speaker.say(&FromMonitor::ShutDown { reason });
+            return;
+        }
         let hearing = tokio::spawn(hear(id, hearer, self.sender.clone())).abort_handle();
         self.peers.insert(id, Peer { speaker, hearing, pid, ready: None, place: None, since });
+        self.look_for_the_silent(since);
     }
 
     pub(super) fn heard(&mut self, id: PeerId, message: Received<ToMonitor>) {
@@ -198,7 +211,7 @@ impl NetworkMonitor {
         if let Err(why) = &how {
             // It may listen still.
             let _ = peer.speaker.say(&FromMonitor::ShutDown { reason: why.clone() });
-            self.warn(format!("{title} is sent away: {why}"));
+            self.complain(format!("{title} is sent away: {why}"));
         }
         let Some((at, found)) = peer.place.and_then(|place| self.at(place)) else {
             return;
@@ -277,19 +290,6 @@ impl NetworkMonitor {
             }
         }
         given_up.into_iter().for_each(|(id, why)| self.left(id, Err(why)));
-    }
-
-    /// Those who have connected and say nothing are sent away.
-    pub(super) fn send_the_silent_away(&mut self, now: Instant) {
-        let silent = self.peers.iter().filter(|(_, peer)| {
-            let silent = peer.ready.is_none() && peer.place.is_none();
-            silent && now.saturating_duration_since(peer.since) >= SILENT
-        });
-        let silent: Vec<_> = silent.map(|(id, _)| *id).collect();
-        for id in silent {
-            let why = format!("it has not said within {} s what it is", SILENT.as_secs());
-            self.left(id, Err(why));
-        }
     }
 
     /// Where this interface is now.

@@ -24,6 +24,7 @@ pub(crate) mod limits;
 pub(crate) mod many;
 pub(crate) mod names;
 pub(crate) mod namespaces;
+pub(crate) mod orders;
 pub(crate) mod peers;
 pub(crate) mod privileges;
 pub(crate) mod recovery;

@@ -39,6 +39,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("half_a_line_is_sent_away", half_a_line_is_sent_away),
     ("a_line_without_end_is_not_kept", a_line_without_end_is_not_kept),
     ("one_who_says_nothing_is_sent_away", one_who_says_nothing_is_sent_away),
+    ("one_who_says_nothing_is_sent_away_between_ticks", one_who_says_nothing_between_ticks),
+    ("those_who_wait_without_end_do_not_take_all", those_who_wait_without_end),
     ("one_who_does_not_read_is_no_matter", one_who_does_not_read_is_no_matter),
     ("a_wrong_version_is_told_both", a_wrong_version_is_told_both),
     ("an_unknown_message_is_skipped", an_unknown_message_is_skipped),
@@ -169,6 +171,67 @@ fn one_who_says_nothing_is_sent_away() -> Result<()> {
     let told = told(&stream)?;
     assert!(told.contains("Shut Down") && told.contains(why), "{told:?}");
     watching.agent.says(&["is sent away: ", why])?;
+    watching.goes_on()
+}
+
+/// The next tick may be an hour away.
+fn one_who_says_nothing_between_ticks() -> Result<()> {
+    let (namespace, runtime) = (veth()?, Runtime::new()?);
+    let socket = runtime.socket_text();
+    // Nothing else has to be looked at: nothing is started.
+    let arguments = ["--workers", "--interval", "1h", "--socket", &socket, "--wait", "later0"];
+    let agent = netmon(&namespace, &["run"]).args(arguments).start()?;
+    wait::until_true("it to listen", || Ok(runtime.listing().is_ok()))?;
+    let stream = runtime.connect()?;
+    let told = told(&stream)?;
+    assert!(told.contains("it has not said within 10 s what it is"), "{told:?}");
+    runtime.end(agent).map(drop)
+}
+
+/// They come forward for an interface that nobody wants.
+fn those_who_wait_without_end() -> Result<()> {
+    const MOST: usize = 4;
+    let watching = Watching::start()?;
+    let Watching { namespace, runtime, agent, .. } = &watching;
+    let open = || {
+        Ok::<_, anyhow::Error>(std::fs::read_dir(process::folder(agent.pid()).join("fd"))?.count())
+    };
+    let before = open()?;
+    let ready = ready(namespace, 1)?.replace("\"ifindex\":", "\"ifindex\":7777");
+    let connect = || {
+        let mut stream = runtime.connect()?;
+        // It may have been sent away already.
+        let _ = stream.write_all(ready.as_bytes());
+        Ok::<_, anyhow::Error>(stream)
+    };
+    let mut streams = (0..200).map(|_| connect()).collect::<Result<Vec<_>>>()?;
+    let us = std::process::id();
+    for refused in &streams[MOST..] {
+        let told = told(refused)?;
+        let why = format!("process {us} has 4 connections already, and may not have more");
+        assert!(told.contains("Shut Down") && told.contains(&why), "{told:?}");
+    }
+    agent.says(&[&format!("process {us} is refused: "), "4 connections"])?;
+    // Of all that there is little to be read.
+    assert!(agent.times_said(&["is refused: "])? < 100, "{:?}", agent.stderr()?.all());
+    wait::until_true("the others' descriptors", || Ok(open()? <= before + MOST))?;
+    // The first ones still wait, and another process is heard.
+    streams.truncate(MOST);
+    for waiting in &streams {
+        waiting.set_nonblocking(true)?;
+        let nothing = (&*waiting).read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(nothing, Err(ErrorKind::WouldBlock));
+    }
+    assert_eq!(runtime.workers()?.len(), 1);
+    drop(streams);
+    // And so is this one again.
+    wait::until_true("room for one more", || {
+        let mut stream = runtime.connect()?;
+        stream.write_all(b"{\"List\":{\"version\":1}}\n")?;
+        let mut answer = String::new();
+        BufReader::new(&stream).read_line(&mut answer)?;
+        Ok(answer.starts_with("{\"Processes\":"))
+    })?;
     watching.goes_on()
 }
 
