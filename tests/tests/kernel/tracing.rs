@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use netmon_tests::{
     agent::{Agent, AgentCommand},
+    kernel::said_here,
     netns::Namespace,
     privileges::{Capability, NOBODY, Privileges, as_nobody, give_capabilities},
     process,
@@ -194,8 +195,9 @@ fn by_hand_is_closed() -> Result<()> {
     let arguments = format!("run --interval 100ms --workers --socket {socket} nt0");
     let agent = installed.start(Some(&namespace), &arguments)?;
     let by = "which was started by hand";
+    let counted = format!("nt0: {}", said_here("TCX in+out"));
     // Both, what starts processes for the one, and the other's child.
-    installed.is_closed(4, || Ok(said(&agent, &[by])? && said(&agent, &["nt0: TCX"])?))?;
+    installed.is_closed(4, || Ok(said(&agent, &[by])? && said(&agent, &[&counted])?))?;
     by_hand.signal(Signal::SIGTERM)?;
     by_hand.finish()?;
     interrupt(agent).map(drop)
