@@ -358,6 +358,8 @@ mod tests {
             interfaces = ["eth*"]
             exclude = ["eth9"]
             interval = "5s"
+            max_workers = 7
+            max_workers_per_namespace = 5
             hook = "tc"
             recover = true
             [[interface]]
@@ -369,12 +371,14 @@ mod tests {
             interfaces: vec!["lo".to_owned()],
             interval: Some(Duration::from_secs(2)),
             recover: Some(false),
+            max_workers: Some(9),
             ..Layer::default()
         };
         let both = settings(flags, file);
         assert_eq!(both.selection.wanted, [Selector::Name("lo".to_owned())]);
         assert_eq!(both.selection.excluded.len(), 1);
         assert_eq!(both.interval, Duration::from_secs(2));
+        assert_eq!(both.workers, WorkerLimits { per_namespace: 5, in_all: 9 });
         let wanted = Wanted { recover: false, hook: Hook::Xdp, ticks: 1 };
         assert_eq!(both.wanted(&link("eth0")), wanted);
         assert_eq!(both.wanted(&link("eth1")), Wanted { hook: Hook::Tc, ..wanted });

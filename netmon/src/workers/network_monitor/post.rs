@@ -234,6 +234,8 @@ pub(super) fn status(item: &Watched<Post>, namespace: Option<&str>, now: Instant
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::link::LinkState;
+    use crate::model::snapshot::DeviceStats;
     use crate::recovery::policy::Condition;
 
     fn sample(life: u32, admin_up: bool) -> Sample {
@@ -289,6 +291,36 @@ mod tests {
             assert!(!told(Hook::Xdp, moment));
             assert!(told(Hook::Auto, moment) && told(Hook::XdpGeneric, moment), "those do not");
         }
+    }
+
+    #[test]
+    fn what_the_kernel_counts_is_another_life_than_a_processs() {
+        let (mut post, start) = (Post::default(), Instant::now());
+        let later = |ms| start + Duration::from_millis(ms);
+        let (ifindex, device) = (IfIndex(7), DeviceStats::default());
+        let state = LinkState::default();
+        let read = LinkStats { ifindex, admin_up: true, state, device };
+        assert!(!post.needs_the_kernels());
+        post.without_place = Some(Arc::from("no place"));
+        assert!(post.needs_the_kernels());
+        post.hear_the_kernel(&read, start);
+        let life = post.facts.life;
+        assert_eq!((&*post.facts.hook, post.facts.source), ("no place", Source::Kernel));
+        post.hear_the_kernel(&read, later(100));
+        assert_eq!(post.facts.life, life, "it goes on");
+        for ms in [100, 1_000, 2_000] {
+            post.grow_old(later(ms));
+        }
+        assert_eq!(post.facts.silence, Some(Silence::Stale), "nothing was read");
+        post.hear_the_kernel(&read, later(2_100));
+        assert!(post.is_known());
+        // Its numbers go on until a process tells some.
+        post.without_place = None;
+        assert!(post.needs_the_kernels());
+        post.take(1, false, Hook::Auto, start);
+        assert!(!post.needs_the_kernels());
+        post.hear(sample(0, true), start);
+        assert_ne!(post.facts.life, life);
     }
 
     #[test]
