@@ -8,7 +8,8 @@
 //! order whatever happens, `kill -9` excepted (`reset` mends that).
 //!
 //! Degrades to: one colour (`NO_COLOR`, `TERM=vt…`), ASCII (a locale without UTF-8,
-//! `TERM=linux`), 40 columns and 8 lines. Needs nothing of the kernel but a terminal.
+//! `TERM=linux`), 40 columns and 8 lines. Of a larger screen than any display has, the upper left
+//! part is drawn. Needs nothing of the kernel but a terminal.
 
 use std::fmt;
 use std::io;
