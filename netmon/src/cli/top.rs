@@ -151,6 +151,8 @@ fn load_only(by: By, flag: Option<&[Part]>, settings: &mut Settings) -> Result<(
     if !parts.contains(&part) {
         parts.push(part);
     }
+    // Others outside decide how many flows there are.
+    settings.traffic.keep_flows = by == By::Flow;
     // Nothing at the interfaces is needed, and attaching to many of them takes seconds.
     if part != Part::Flows && settings.source == SourceChoice::Auto {
         settings.source = SourceChoice::Sysfs;

@@ -18,12 +18,14 @@ pub struct FlowOptions {
     pub sample: u32,
     /// A flow that had no packet for so long leaves the table.
     pub idle: Duration,
+    /// Whether anybody wants the flows themselves, and not only totals: else none is looked for.
+    pub keep: bool,
     /// How many interfaces are known at the start: room for bursts is made for twice as many.
     pub interfaces: usize,
 }
 
 impl Default for FlowOptions {
     fn default() -> Self {
-        Self { capacity: DEFAULT_FLOWS, sample: 1, idle: DEFAULT_IDLE, interfaces: 0 }
+        Self { capacity: DEFAULT_FLOWS, sample: 1, idle: DEFAULT_IDLE, keep: true, interfaces: 0 }
     }
 }

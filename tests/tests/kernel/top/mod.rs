@@ -20,6 +20,7 @@ use crate::{
 
 pub(crate) mod exact;
 pub(crate) mod live;
+pub(crate) mod memory;
 pub(crate) mod off;
 pub(crate) mod privileges;
 pub(crate) mod tables;
