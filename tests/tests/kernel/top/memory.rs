@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use netmon_tests::{headers, netns::Namespace, packet::PacketSocket, terminal::Terminal, wait};
+use netmon_tests::{
+    agent::Finished, headers, memory_group::MemoryGroup, netns::Namespace, packet::PacketSocket,
+    terminal::Terminal, wait,
+};
+use nix::sys::signal::Signal;
 
 use super::{end_quietly, in_turn, pages, until};
 use crate::{
@@ -20,6 +24,8 @@ use crate::{
 pub(crate) const TESTS: &[Test] = &[
     ("a_full_table_takes_little_memory", || in_turn(a_full_table)),
     ("a_full_table_takes_little_memory_in_the_live_view", || in_turn(in_the_live_view)),
+    ("a_limit_of_64_mb_is_enough", || in_turn(a_limit_of_64_mb_is_enough)),
+    ("a_lower_limit_makes_the_table_smaller", || in_turn(a_lower_limit)),
     ("where_no_flow_is_shown_none_is_kept", || in_turn(where_no_flow_is_shown)),
 ];
 
@@ -96,6 +102,41 @@ fn a_full_table() -> Result<()> {
     })?;
     end_quietly(agent)?;
     is_bare(&namespace, "nt0")
+}
+
+/// It lives with a full table, whose size the limit allows.
+fn lives_within(mib: u64, capacity: u64) -> Result<Finished> {
+    let namespace = veth()?;
+    let group = MemoryGroup::new(&namespace, mib << 20)?;
+    let arguments = ["top", "nt0", "--by", "flow", "--limit", "10", "--format", "json"];
+    let program = [&[NETMON][..], &arguments, &["--interval", "100ms"]].concat();
+    let agent = group.command(&program).start()?;
+    scanned(&namespace, || {
+        let mut full = 0;
+        until(&agent, "a full table, for a while", |it| {
+            let table = it.flow_table.as_ref()?;
+            full += u64::from(table.used >= capacity * 3 / 4 && table.capacity == capacity);
+            (full > 20).then_some(())
+        })
+    })?;
+    agent.signal(Signal::SIGINT)?;
+    let finished = agent.finish()?;
+    ensure!(finished.code == Some(0), "{finished:?}");
+    Ok(finished)
+}
+
+fn a_limit_of_64_mb_is_enough() -> Result<()> {
+    let finished = lives_within(64, CAPACITY)?;
+    ensure!(finished.stderr.is_empty(), "{finished:?}");
+    Ok(())
+}
+
+fn a_lower_limit() -> Result<()> {
+    let finished = lives_within(48, 49_152)?;
+    let told = "room for 49152 flows instead of 65536, because the control group's memory is \
+                limited to 48 MiB";
+    ensure!(finished.stderr.contains(told), "{finished:?}");
+    Ok(())
 }
 
 fn in_the_live_view() -> Result<()> {
