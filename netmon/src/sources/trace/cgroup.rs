@@ -28,8 +28,8 @@ pub fn name(path: &str) -> Option<String> {
     let parts = || path.split('/').filter(|part| !part.is_empty());
     let unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
     container(path)
-        .or_else(|| parts().filter(unit).last().map(unescaped))
-        .or_else(|| parts().last().map(unescaped))
+        .or_else(|| parts().rfind(unit).map(unescaped))
+        .or_else(|| parts().next_back().map(unescaped))
 }
 
 /// The name for a process, by the text of its `/proc/PID/cgroup`. A container is looked for in
