@@ -4,6 +4,7 @@
 //! [`recovery`] reads the facts and acts on the kernel. The [`agent`] joins them, the command
 //! line ([`cli`]) starts it. [`compare`] runs two of them side by side. ARCHITECTURE.md walks through it.
 
+pub mod advice;
 pub mod agent;
 pub mod cli;
 pub mod compare;

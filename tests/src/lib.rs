@@ -23,6 +23,7 @@ pub mod json;
 pub mod kernel;
 pub mod lines;
 pub mod link;
+pub mod memory_group;
 pub mod netns;
 pub mod packet;
 pub mod peer;

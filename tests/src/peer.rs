@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
 };
@@ -25,7 +26,23 @@ impl Peer {
     /// # Errors
     /// When it cannot be started.
     pub fn start(namespace: &Namespace, program: &str, arguments: &[&str]) -> Result<Self> {
+        Self::start_as(namespace, 0, program, arguments)
+    }
+
+    /// The same as another user.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_as(
+        namespace: &Namespace,
+        user: u32,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let mut command = Command::new(program);
+        if user != 0 {
+            command.uid(user);
+        }
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = namespace.run(move || Ok(command.spawn()?))?;
         let input = child.stdin.take();

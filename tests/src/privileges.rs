@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use nix::{errno::Errno, sys::prctl, unistd::geteuid};
+use nix::{errno::Errno, fcntl::OFlag, sys::prctl, unistd::geteuid};
 
 /// Whether the tests themselves run as root.
 #[must_use]
@@ -63,6 +63,11 @@ pub enum Privileges {
     NoCapability,
     /// The user `nobody`.
     Nobody,
+    /// Root with all capabilities, in a user namespace of its own.
+    UserNamespace,
+    /// Root with all capabilities, and a seccomp filter that refuses bpf(2) with `EPERM`, as that
+    /// of a container does.
+    NoBpf,
 }
 
 /// The user and group id that Linux distributions give to `nobody`.
@@ -130,6 +135,17 @@ impl Privileges {
                 command.uid(NOBODY).gid(NOBODY);
                 return;
             }
+            Self::UserNamespace => {
+                // SAFETY: between fork and exec only system calls are made, and no memory is
+                // allocated.
+                unsafe { command.pre_exec(enter_user_namespace) };
+                return;
+            }
+            Self::NoBpf => {
+                // SAFETY: as above.
+                unsafe { command.pre_exec(refuse_bpf) };
+                return;
+            }
             Self::NoCapability => None,
             Self::Without(capabilities) => Some(capabilities),
         };
@@ -162,4 +178,38 @@ fn drop_all() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn enter_user_namespace() -> io::Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER)?;
+    for (file, content) in [
+        (c"/proc/self/setgroups", &b"deny"[..]),
+        (c"/proc/self/uid_map", b"0 0 1"),
+        (c"/proc/self/gid_map", b"0 0 1"),
+    ] {
+        let file = nix::fcntl::open(file, OFlag::O_WRONLY, nix::sys::stat::Mode::empty())?;
+        nix::unistd::write(&file, content)?;
+    }
+    Ok(())
+}
+
+fn refuse_bpf() -> io::Result<()> {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let refusal = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut filter = [
+        // `struct seccomp_data` begins with the call's number.
+        step(LOAD, 0, 0, 0),
+        step(JUMP, 0, 1, libc::SYS_bpf as u32),
+        step(RETURN, 0, 0, refusal),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its steps outlive the call, which copies them.
+    let result = unsafe {
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0)
+    };
+    Ok(Errno::result(result).map(drop)?)
 }

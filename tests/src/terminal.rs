@@ -75,7 +75,20 @@ impl Terminal {
     /// # Errors
     /// When the kernel has no pseudo-terminal, or the program cannot be started.
     pub fn start(program: impl AsRef<OsStr>, args: &[&str], size: Size) -> Result<Self> {
-        Self::start_in(true, program.as_ref(), args, size, Privileges::Full)
+        Self::start_in(true, program.as_ref(), args, (size, size), Privileges::Full)
+    }
+
+    /// The same, and the kernel tells the program another size than the screen has.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_claiming(
+        program: impl AsRef<OsStr>,
+        args: &[&str],
+        size: Size,
+        claimed: Size,
+    ) -> Result<Self> {
+        Self::start_in(true, program.as_ref(), args, (size, claimed), Privileges::Full)
     }
 
     /// The same with these privileges.
@@ -88,7 +101,7 @@ impl Terminal {
         size: Size,
         privileges: Privileges,
     ) -> Result<Self> {
-        Self::start_in(true, program.as_ref(), args, size, privileges)
+        Self::start_in(true, program.as_ref(), args, (size, size), privileges)
     }
 
     /// The same in the session of the tests: the kernel tells the program nothing of the
@@ -97,18 +110,18 @@ impl Terminal {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_apart(program: impl AsRef<OsStr>, args: &[&str], size: Size) -> Result<Self> {
-        Self::start_in(false, program.as_ref(), args, size, Privileges::Full)
+        Self::start_in(false, program.as_ref(), args, (size, size), Privileges::Full)
     }
 
     fn start_in(
         leads_session: bool,
         program: &OsStr,
         args: &[&str],
-        (width, height): Size,
+        ((width, height), claimed): (Size, Size),
         privileges: Privileges,
     ) -> Result<Self> {
-        let size = Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(&size, None).context("a pseudo-terminal")?;
+        let claimed = Winsize { ws_row: claimed.1, ws_col: claimed.0, ws_xpixel: 0, ws_ypixel: 0 };
+        let pair = openpty(&claimed, None).context("a pseudo-terminal")?;
         let ours = File::from(pair.master);
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         fcntl(&ours, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;

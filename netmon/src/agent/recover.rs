@@ -94,8 +94,8 @@ impl Agent {
                 policies.flatten().for_each(Policy::deny);
                 if !std::mem::replace(&mut self.recovery_denied, true) {
                     let message = format!(
-                        "{denied}: links that are down stay down; run netmon with sudo, \
-                         or use --no-recover"
+                        "{denied}: links that are down stay down; run netmon with that \
+                         privilege, or use --no-recover"
                     );
                     self.tell(Event::own(EventKind::Warning, message));
                 }

@@ -309,7 +309,7 @@ impl Agent {
         traffic.keep_drops(|ifindex| find(ifindex).is_some());
         let names = |ifindex| find(ifindex).map(|item| item.name.clone());
         let options = &self.settings.traffic.options;
-        let events = report.update_traffic(traffic.facts(), names, options);
+        let events = report.update_traffic(traffic, names, options);
         traffic.keep_places(places);
         for event in events {
             self.tell(event);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::config::TrafficSettings;
+use crate::memory;
 use crate::model::link::IfIndex;
 use crate::model::traffic::facts::{
     FlowKey, Flows, KernelTime, Missing, Part, Processes, TrafficFacts,
@@ -33,14 +34,23 @@ pub(super) struct TrafficSources {
 /// tick, and so is each drop's, and there may be ten thousand.
 type Places = Vec<(IfIndex, usize)>;
 
+/// No process has this number.
+const NOBODY: u32 = u32::MAX;
+
 /// Which process has a flow's socket, by the number of the flow. The facts of flows are made anew
 /// at each tick.
 #[derive(Default)]
 struct Owners {
-    /// The life of a flow with that number, and its process.
-    known: Vec<(u32, Option<u32>)>,
-    /// The place of the flow at which looking goes on.
+    /// The life of a flow with that number, and its process, or [`NOBODY`].
+    known: Vec<(u32, u32)>,
+    /// The place of the flow at which looking began in this reading.
+    from: usize,
+    /// The place at which it goes on in the next one; 0: all had their turn.
     next: usize,
+    /// The place of the next flow of this reading.
+    place: usize,
+    /// How many were looked for in this reading.
+    look_ups: usize,
     /// By number, those that have ended; room for it.
     ended: Vec<bool>,
 }
@@ -50,6 +60,7 @@ pub(super) fn flow_options(settings: &TrafficSettings, interfaces: usize) -> Opt
     settings.wants(Part::Flows).then(|| FlowOptions {
         capacity: settings.flow_capacity,
         sample: settings.flow_sample,
+        keep: settings.keep_flows,
         interfaces,
         ..FlowOptions::default()
     })
@@ -64,6 +75,9 @@ impl TrafficSources {
             drops: settings.wants(Part::Drops),
             ..TraceOptions::default()
         };
+        if !settings.parts.is_empty() {
+            memory::give_back_large_parts();
+        }
         let mut facts = TrafficFacts::default();
         let tracer = (options.processes || options.drops).then(|| {
             let (tracer, missing) = Tracer::start(&options);
@@ -95,23 +109,36 @@ impl TrafficSources {
         }
     }
 
-    /// Reads everything once. `interfaces` are those that the programs count: number, slot and
-    /// life.
+    /// Reads everything once, but flows. `interfaces` are those that the programs count: number,
+    /// slot and life.
     pub(super) fn read(&mut self, interfaces: impl Iterator<Item = (IfIndex, u32, u32)>) {
-        let Self { flows, tracer, facts, owners, places: _ } = self;
+        let Self { flows, tracer, facts, owners: _, places: _ } = self;
         facts.now = now();
-        // Processes first: of one that is read as ended here, all flows are in the table by now.
+        // Processes first: of one that is read as ended here, all flows are in the table later.
         if let Some(tracer) = tracer {
             tracer.read(facts.now, facts);
         }
         if let Some(flows) = flows {
-            flows.read(interfaces, facts);
+            flows.read_totals(interfaces, facts);
+        }
+    }
+
+    /// Reads flows, and hands them to `take` part by part, with the processes that have their
+    /// sockets.
+    pub(super) fn read_flows(&mut self, mut take: impl FnMut(&Flows)) {
+        let Self { flows, tracer, facts, owners, places: _ } = self;
+        let (now, has_processes) = (facts.now, facts.processes.is_some());
+        owners.begin();
+        if let Some(flows) = flows {
+            flows.read_flows(facts, |part| {
+                // First of all: who has ended since the tick before still is asked for now.
+                if let Some(tracer) = tracer.as_ref().filter(|_| has_processes) {
+                    owners.give(part, now, |flow| tracer.owner(flow));
+                }
+                take(part);
+            });
         }
         if let Some(tracer) = tracer {
-            // First of all: who has ended since the tick before still is asked for now.
-            if let (Some(flows), Some(_)) = (&mut facts.flows, &facts.processes) {
-                owners.give(flows, facts.now, |flow| tracer.owner(flow));
-            }
             // Also where flows cannot be read now: the numbers of the ended go to others.
             if let Some(processes) = &facts.processes {
                 owners.release(processes);
@@ -149,7 +176,7 @@ impl Owners {
     /// Forgets processes that have ended: their numbers are given to others. Who shows flows knows
     /// by now whose they were.
     fn release(&mut self, processes: &Processes) {
-        let Self { known, ended, next: _ } = self;
+        let Self { known, ended, .. } = self;
         ended.clear();
         for process in processes.processes.iter().filter(|process| !process.alive) {
             let id = process.id as usize;
@@ -162,37 +189,47 @@ impl Owners {
             return;
         }
         for (_, process) in known {
-            *process = process.filter(|id| ended.get(*id as usize) != Some(&true));
+            if ended.get(*process as usize) == Some(&true) {
+                *process = NOBODY;
+            }
         }
     }
 
+    /// A reading of all flows begins.
+    fn begin(&mut self) {
+        // Where it was not said where to go on, all had their turn.
+        self.from = std::mem::take(&mut self.next);
+        (self.place, self.look_ups) = (0, 0);
+    }
+
     /// Gives flows the processes that have their sockets, and looks for those of young flows
-    /// that have none yet.
+    /// that have none yet. The flows are a part of a reading.
     fn give(
         &mut self,
         flows: &mut Flows,
         now: KernelTime,
         look_up: impl Fn(&FlowKey) -> Option<u32>,
     ) {
-        let count = flows.flows.len();
-        let (begin, mut look_ups) = (self.next.min(count), 0);
-        let (before, after) = flows.flows.split_at_mut(begin);
-        for (place, flow) in (begin..count).zip(after).chain((0..begin).zip(before)) {
+        for flow in &mut flows.flows {
             let id = flow.id as usize;
             if self.known.len() <= id {
-                self.known.resize(id + 1, (0, None));
+                self.known.resize(id + 1, (0, NOBODY));
             }
             let (life, process) = &mut self.known[id];
             if *life != flow.life {
-                (*life, *process) = (flow.life, None);
+                (*life, *process) = (flow.life, NOBODY);
             }
             let is_young = now.0.saturating_sub(flow.first.0) < LOOK_FOR_OWNER;
-            if process.is_none() && is_young && look_ups < MOST_LOOK_UPS {
-                look_ups += 1;
-                self.next = place + 1;
-                *process = look_up(&flow.key);
+            if *process == NOBODY && is_young && self.place >= self.from {
+                if self.look_ups < MOST_LOOK_UPS {
+                    self.look_ups += 1;
+                    *process = look_up(&flow.key).unwrap_or(NOBODY);
+                } else if self.next == 0 {
+                    self.next = self.place;
+                }
             }
-            flow.process = *process;
+            self.place += 1;
+            flow.process = (*process != NOBODY).then_some(*process);
         }
     }
 }
@@ -227,6 +264,7 @@ mod tests {
     #[test]
     fn an_owner_stays_with_the_flow_until_it_ends() {
         let mut owners = Owners::default();
+        owners.begin();
         owners.give(&mut flows(2, 1), NOW, |_| Some(7));
         let mut old = flows(2, 60);
         old.flows[1].life = 2;
@@ -246,18 +284,20 @@ mod tests {
     fn each_gets_its_turn() {
         let mut owners = Owners::default();
         let count = MOST_LOOK_UPS as u32 + 10;
-        for expected in [MOST_LOOK_UPS, MOST_LOOK_UPS] {
+        for expected in [MOST_LOOK_UPS, 10, MOST_LOOK_UPS] {
             let look_ups = Cell::new(0);
-            let mut flows = flows(count, 1);
-            owners.give(&mut flows, NOW, |_| {
+            owners.begin();
+            owners.give(&mut flows(count, 1), NOW, |_| {
                 look_ups.set(look_ups.get() + 1);
                 None
             });
             assert_eq!(look_ups.get(), expected);
         }
         let mut flows = flows(count, 1);
-        owners.give(&mut flows, NOW, |_| Some(1));
-        owners.give(&mut flows, NOW, |_| Some(1));
+        for _ in 0..2 {
+            owners.begin();
+            owners.give(&mut flows, NOW, |_| Some(1));
+        }
         assert!(flows.flows.iter().all(|flow| flow.process == Some(1)));
     }
 }

@@ -5,12 +5,12 @@ use std::cmp::Ordering;
 
 use ecow::EcoString;
 
+use super::traffic::TrafficSources;
 use crate::model::event::{Event, EventKind};
 use crate::model::human::Units;
 use crate::model::link::{IfIndex, LinkState};
 use crate::model::options::Format;
 use crate::model::snapshot::{InterfaceFacts, Tick};
-use crate::model::traffic::facts::TrafficFacts;
 use crate::model::traffic::names::Names;
 use crate::model::traffic::selection::{Order, Selection};
 use crate::model::traffic::thresholds::TrafficOptions;
@@ -182,14 +182,21 @@ impl Report {
         self.view.update(tick, facts);
     }
 
-    /// Takes in who and what the traffic of a tick is. Gives what is new about it.
-    pub(crate) fn update_traffic(
+    /// Reads the flows of a tick, and takes in who and what its traffic is. Gives what is new
+    /// about it.
+    pub(super) fn update_traffic(
         &mut self,
-        facts: &TrafficFacts,
+        sources: &mut TrafficSources,
         names: impl Fn(IfIndex) -> Option<EcoString>,
         options: &TrafficOptions,
     ) -> Vec<Event> {
-        self.traffic.get_or_insert_default().update(facts, names, options)
+        let view = self.traffic.get_or_insert_default();
+        if let Sink::Live(live) = &self.sink {
+            live.take_back(view);
+        }
+        let mut update = view.begin(sources.facts(), &names, options);
+        sources.read_flows(|flows| view.take_flows(&mut update, flows, &names));
+        view.end(update, sources.facts(), &names)
     }
 
     /// Takes in something that happened. Who talks without end is heard up to some point.
@@ -232,7 +239,7 @@ impl Report {
     pub(crate) fn write(&mut self) {
         std::mem::swap(&mut self.view.events, &mut self.events);
         self.events.clear();
-        let (view, traffic) = (&self.view, self.traffic.as_ref());
+        let (view, traffic) = (&self.view, &mut self.traffic);
         match &mut self.sink {
             Sink::Lines { output, format, buffer } => {
                 let due = match format {
@@ -244,7 +251,8 @@ impl Report {
                 match format {
                     LineFormat::Text => {}
                     LineFormat::Json { selection, names } => {
-                        let traffic = traffic.map(|view| Traffic::all(view, selection, names));
+                        let traffic =
+                            traffic.as_ref().map(|view| Traffic::all(view, selection, names));
                         sinks::json::write_with(view, traffic, buffer);
                     }
                     LineFormat::Csv => sinks::csv::write(view, buffer),
@@ -254,7 +262,8 @@ impl Report {
             }
             Sink::Table { output, table, buffer } => {
                 // The first tick has no rates: it is where the first interval begins.
-                if let Some(traffic) = traffic.filter(|traffic| traffic.elapsed.is_some()) {
+                if let Some(traffic) = traffic.as_ref().filter(|traffic| traffic.elapsed.is_some())
+                {
                     if table.format == Format::Text && self.reports > 0 {
                         buffer.push(b'\n');
                     }
@@ -263,7 +272,7 @@ impl Report {
                     submit(output, buffer);
                 }
             }
-            Sink::Live(live) => live.update(view, traffic),
+            Sink::Live(live) => live.update(view, traffic.as_mut()),
         }
     }
 }

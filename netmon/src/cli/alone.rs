@@ -1,5 +1,6 @@
 //! One process that does it all: what `netmon run` and `netmon top` have in common.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use super::signals::{self, Signals};
 use crate::agent::{
     Agent, Counting, End, Inbox, Limits, Report, Room, Sink, Upward, beside, own_sysfs,
 };
-use crate::config::Settings;
+use crate::config::{Settings, TrafficSettings};
 use crate::model::link::Link;
 use crate::model::select::Literal;
 use crate::model::traffic::facts::{Missing, Part};
+use crate::model::traffic::options::flows_within;
 use crate::privileges;
 use crate::sinks::messages::Messages;
 use crate::sinks::output::{Ended, Output};
+use crate::sources::cgroup;
 use crate::sources::ebpf::object::ProgramLog;
 use crate::sources::netlink::links::{Links, News};
 
@@ -44,7 +47,8 @@ impl Start {
         runtime: &Runtime,
         sink: impl FnOnce(&Inbox, &Counting) -> Result<Sink, Failure>,
     ) -> Result<ExitCode, Failure> {
-        let Self { settings, links, existing, mut signals, messages, limits, log } = self;
+        let Self { mut settings, links, existing, mut signals, messages, limits, log } = self;
+        fit_the_flow_table(&mut settings.traffic, &messages);
         tell_of_idle_rules(&settings, &existing, &messages);
         let entered = runtime.enter();
         let inbox = Inbox::default();
@@ -66,6 +70,24 @@ impl Start {
             Upward::Report(report) => finish(report.into_sink(), end, &messages),
             Upward::Superior(_) => ended(end),
         }
+    }
+}
+
+/// Who limits the memory would otherwise have netmon killed when somebody outside fills the table.
+fn fit_the_flow_table(settings: &mut TrafficSettings, messages: &Messages) {
+    if !settings.wants(Part::Flows) || !settings.keep_flows {
+        return;
+    }
+    let Some(limit) = cgroup::memory_limit(Path::new("/proc")) else { return };
+    let wanted = settings.flow_capacity;
+    settings.flow_capacity = flows_within(limit, wanted);
+    if settings.flow_capacity < wanted {
+        messages.warn(&format!(
+            "room for {} flows instead of {wanted}, because the control group's memory is limited \
+             to {} MiB; a higher limit helps",
+            settings.flow_capacity,
+            limit >> 20
+        ));
     }
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use caps::Capability;
 
 use super::Failure;
+use crate::advice;
 use crate::agent::own_sysfs;
 use crate::model::link::{IfIndex, Link};
 use crate::model::natural;
@@ -17,7 +18,7 @@ use crate::model::traffic::facts::{Missing, Part};
 use crate::model::traffic::options::FlowOptions;
 use crate::privileges;
 use crate::sources::ebpf::attach::{self, has_tcx};
-use crate::sources::ebpf::errors::{EbpfUnavailable, privileges_help};
+use crate::sources::ebpf::errors::EbpfUnavailable;
 use crate::sources::ebpf::object::{self, Loaded, ProgramLog};
 use crate::sources::netlink::links::Links;
 use crate::sources::netlink::stats::StatsReader;
@@ -133,14 +134,16 @@ fn kernel() -> Finding {
 }
 
 fn capabilities() -> Finding {
-    let missing: Vec<String> = privileges::FOR_EBPF
-        .into_iter()
-        .filter(|capability| !privileges::has(*capability))
-        .map(|capability| capability.to_string())
-        .collect();
+    let mut missing = privileges::FOR_EBPF.to_vec();
+    missing.retain(|capability| !privileges::has(*capability));
     if !missing.is_empty() {
-        let found = format!("{} missing", missing.join(" and "));
-        return Finding::no("capabilities", found, privileges_help());
+        let names: Vec<String> = missing.iter().map(Capability::to_string).collect();
+        let found = format!("{} missing", names.join(" and "));
+        return Finding::no("capabilities", found, advice::for_lack_of(&missing));
+    }
+    if advice::in_user_namespace() {
+        let found = "those of a user namespace, which eBPF does not heed";
+        return Finding::no("capabilities", found, advice::for_lack_of(&[]));
     }
     if !privileges::has(Capability::CAP_PERFMON) {
         let found = "CAP_BPF, CAP_NET_ADMIN (CAP_PERFMON is for flows, processes and drops; \
@@ -161,7 +164,7 @@ fn btf() -> Finding {
 fn jit() -> Finding {
     match std::fs::read_to_string(JIT).as_deref().map(str::trim) {
         Ok("0") => {
-            let help = "sudo sysctl net.core.bpf_jit_enable=1";
+            let help = "as root, outside of containers: sysctl net.core.bpf_jit_enable=1";
             Finding::no("JIT", "off: each packet costs several times as much", help).optional()
         }
         Ok(_) => Finding::yes("JIT", "on"),
@@ -182,9 +185,9 @@ fn programs_and_hook() -> (Finding, Finding) {
         Ok(loaded) => loaded,
         Err(error) => {
             let programs = match error {
-                EbpfUnavailable::Privileges { operation, error, needs } => {
+                EbpfUnavailable::Privileges { operation, error, needs, help } => {
                     // Also those of which it is said above that it would work without.
-                    let help = format!("needs {needs}: {}", privileges_help());
+                    let help = format!("needs {needs}: {help}");
                     Finding::no("eBPF programs", format!("{operation}: {error}"), help)
                 }
                 error @ EbpfUnavailable::Kernel { .. } => {
@@ -205,7 +208,7 @@ fn programs_and_hook() -> (Finding, Finding) {
         }
         Err(reason) => {
             let help = "TCX needs Linux 6.6; before that clsact needs the modules sch_ingress \
-                        and cls_bpf: sudo modprobe -a sch_ingress cls_bpf";
+                        and cls_bpf; as root, outside of containers: modprobe -a sch_ingress cls_bpf";
             Finding::no("hook", reason, help)
         }
     };

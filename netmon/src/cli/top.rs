@@ -22,6 +22,7 @@ use crate::model::traffic::facts::{Missing, Part};
 use crate::model::traffic::filter::Filter;
 use crate::model::traffic::names::Names;
 use crate::model::traffic::selection::{By, Order, Selection};
+use crate::model::traffic::thresholds::Thresholds;
 use crate::privileges;
 use crate::sinks::messages::{Lines, Messages, Verbosity};
 use crate::sinks::output::Output;
@@ -151,6 +152,10 @@ fn load_only(by: By, flag: Option<&[Part]>, settings: &mut Settings) -> Result<(
     if !parts.contains(&part) {
         parts.push(part);
     }
+    // Others outside decide how many flows there are: they are kept only where they are shown, or
+    // judged as the user wants.
+    let judged = settings.traffic.options.thresholds.flow != Thresholds::DEFAULT;
+    settings.traffic.keep_flows = by == By::Flow || judged;
     // Nothing at the interfaces is needed, and attaching to many of them takes seconds.
     if part != Part::Flows && settings.source == SourceChoice::Auto {
         settings.source = SourceChoice::Sysfs;

@@ -40,6 +40,8 @@ fn rate<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Err
 pub struct TrafficSettings {
     /// Which parts; none: nothing of it is loaded.
     pub parts: Vec<Part>,
+    /// Whether the flows themselves are shown, and not only what their programs count besides.
+    pub keep_flows: bool,
     /// How many flows are kept.
     pub flow_capacity: u32,
     /// One packet in so many is looked at for its flow.
@@ -60,6 +62,7 @@ impl Default for TrafficSettings {
     fn default() -> Self {
         Self {
             parts: Vec::new(),
+            keep_flows: true,
             flow_capacity: DEFAULT_FLOWS,
             flow_sample: 1,
             options: TrafficOptions::default(),
@@ -77,6 +80,7 @@ impl TrafficLayer {
         let thresholds = usual.options.thresholds;
         let settings = TrafficSettings {
             parts: flags.parts.or(file.parts).unwrap_or_default(),
+            keep_flows: usual.keep_flows,
             flow_capacity: flags
                 .flow_capacity
                 .or(file.flow_capacity)

@@ -1,5 +1,6 @@
 //! Where facts come from. Sources know the model and nothing of each other or of the sinks.
 
+pub mod cgroup;
 pub mod ebpf;
 pub mod netlink;
 pub mod process;

@@ -70,6 +70,7 @@ fn main() -> Result<ExitCode> {
         if args.panic == Some(tick) {
             panic!("as asked for");
         }
+        live.take_back(&mut router.traffic);
         router.tick();
         if args.missing {
             router.lose_traffic();
@@ -77,7 +78,7 @@ fn main() -> Result<ExitCode> {
         if args.full {
             router.fill_tables();
         }
-        cost.of(|| live.update(&router.view, Some(&router.traffic)))?;
+        cost.of(|| live.update(&router.view, Some(&mut router.traffic)))?;
         if args.ticks.is_some_and(|ticks| tick >= ticks) {
             cost.live_thread = thread_time("netmon-live")?;
             break;

@@ -1,11 +1,11 @@
 //! What procfs and /etc/passwd say of a process and its user.
 
-use netmon::sources::trace::{proc, users};
+use netmon::sources::trace::{cgroup, proc, users};
 
 /// The control groups of a process: a name without anything that a terminal would obey.
 pub(super) fn cgroups(data: &[u8]) -> bool {
     let text = String::from_utf8_lossy(data);
-    let Some(name) = proc::group(&text) else { return false };
+    let Some(name) = cgroup::name_of_process(&text) else { return false };
     assert!(!name.is_empty() && !name.contains('\n'), "{name:?}");
     assert!(name.chars().count() <= text.chars().count(), "{name:?} is longer");
     true

@@ -107,6 +107,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("top::live", top::live::TESTS),
     ("workers::names", workers::names::TESTS),
     ("workers::limits", workers::limits::TESTS),
+    ("top::memory", top::memory::TESTS),
     ("workers::many", workers::many::TESTS),
     ("load", load::floods::TESTS),
     ("load", load::streams::TESTS),

@@ -162,7 +162,7 @@ fn doctor_tells_what_is_missing() -> Result<()> {
         for name in missing {
             assert!(finished.stdout.contains(name), "no {name} in {finished:?}");
         }
-        assert!(finished.stdout.contains("sudo"), "what to do: {finished:?}");
+        assert!(finished.stdout.contains("--cap-add"), "what to do: {finished:?}");
     }
     Ok(())
 }

@@ -153,9 +153,9 @@ proptest! {
                     None => elapsed.map(|elapsed| elapsed.max(*before)),
                 };
                 let (rate, new) = expect(old, *bytes, window, elapsed);
-                prop_assert!(near(shown.speed.now, rate), "{:?} and {:?}", shown.speed, rate);
-                prop_assert!(near(shown.speed.average, new.average), "{:?}", shown.speed);
-                prop_assert!(near(shown.speed.peak, new.peak), "{:?}", shown.speed);
+                prop_assert!(near(shown.speed().now, rate), "{:?} and {:?}", shown.speed(), rate);
+                prop_assert!(near(shown.speed().average, new.average), "{:?}", shown.speed());
+                prop_assert!(near(shown.speed().peak, new.peak), "{:?}", shown.speed());
                 prop_assert_eq!(shown.alert, new.alert);
                 let owner = shown.process.as_ref().map(|process| process.pid);
                 prop_assert_eq!(owner, (!id.is_multiple_of(4)).then_some(100 + id % 4));

@@ -217,7 +217,7 @@ pub struct ProcessFacts {
     pub command: Option<Arc<str>>,
     /// User id, of the agent's user namespace.
     pub uid: u32,
-    /// Its user's name, if there is one.
+    /// Its user's name, or the number where it has none.
     pub user: Option<Arc<str>>,
     /// Its systemd unit, container or control group, in a few characters.
     pub cgroup: Option<Arc<str>>,

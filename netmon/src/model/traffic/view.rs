@@ -15,6 +15,7 @@ use crate::model::human;
 use crate::model::link::IfIndex;
 
 mod entries;
+mod flow;
 mod memory;
 mod names;
 mod places;
@@ -22,7 +23,9 @@ mod programs;
 mod speed;
 mod update;
 
+pub use flow::{Age, FlowRates};
 pub use memory::Memory;
+pub use update::Update;
 
 /// Bytes per second over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -75,7 +78,7 @@ pub struct ProcessView {
     pub alert: bool,
 }
 
-/// One flow.
+/// One flow. There may be many, so it is small.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowView {
     /// See [`super::facts::FlowFacts::id`].
@@ -90,18 +93,16 @@ pub struct FlowView {
     pub skb: Traffic,
     /// As a cable carries them.
     pub wire: Traffic,
-    /// Wire bytes per second.
-    pub speed: Speed,
-    /// Wire packets per second, since the tick before.
-    pub packets_per_s: Option<f64>,
+    /// Bytes and packets on the wire, per second.
+    pub rates: FlowRates,
     /// How long ago its first packet was seen.
-    pub first: Duration,
+    pub first: Age,
     /// How long ago its last packet was seen.
-    pub last: Duration,
+    pub last: Age,
     /// TCP flags seen.
     pub tcp_flags: u8,
     /// The process that has its socket, or had it when it ended.
-    pub process: Option<FlowProcess>,
+    pub process: Option<Arc<FlowProcess>>,
     /// Numbers are scaled from a sample.
     pub estimate: bool,
     /// Above the threshold.

@@ -149,8 +149,7 @@ impl ToObject for FlowView {
             interface,
             skb,
             wire,
-            speed,
-            packets_per_s,
+            rates: _,
             first,
             last,
             tcp_flags: _,
@@ -158,6 +157,7 @@ impl ToObject for FlowView {
             estimate,
             alert,
         } = self;
+        let speed = self.speed();
         let (source, destination) = (key.address(End::Source), key.address(End::Destination));
         let host = |address: Option<IpAddr>| address.and_then(|address| names.host(address));
         Flow {
@@ -179,9 +179,9 @@ impl ToObject for FlowView {
             bytes_per_s: speed.now,
             average_bytes_per_s: speed.average,
             peak_bytes_per_s: speed.peak,
-            packets_per_s: *packets_per_s,
-            first_ago_s: first.as_secs_f64(),
-            last_ago_s: last.as_secs_f64(),
+            packets_per_s: self.packets_per_s(),
+            first_ago_s: first.get().as_secs_f64(),
+            last_ago_s: last.get().as_secs_f64(),
             tcp_flags: self,
             pid: process.as_ref().map(|process| process.pid),
             process: process.as_ref().map(|process| &*process.name),

@@ -233,8 +233,8 @@ impl Data {
             let flow = self.flows().iter().find(|flow| (flow.id, flow.life) == (id, life));
             if let Some(flow) = flow {
                 let (rx, tx) = match flow.key.direction {
-                    Direction::Rx => (flow.speed.now, None),
-                    Direction::Tx => (None, flow.speed.now),
+                    Direction::Rx => (flow.speed().now, None),
+                    Direction::Tx => (None, flow.speed().now),
                 };
                 push(RowId::Flow { id, life }, rx, tx);
             }

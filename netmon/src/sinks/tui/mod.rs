@@ -8,7 +8,8 @@
 //! order whatever happens, `kill -9` excepted (`reset` mends that).
 //!
 //! Degrades to: one colour (`NO_COLOR`, `TERM=vt…`), ASCII (a locale without UTF-8,
-//! `TERM=linux`), 40 columns and 8 lines. Needs nothing of the kernel but a terminal.
+//! `TERM=linux`), 40 columns and 8 lines. Of a larger screen than any display has, the upper left
+//! part is drawn. Needs nothing of the kernel but a terminal.
 
 use std::fmt;
 use std::io;
@@ -112,9 +113,15 @@ impl Live {
         Ok(Self { thread, restore })
     }
 
-    /// Shows a tick, with the events in `view`. Never waits for the terminal.
-    pub fn update(&self, view: &View, traffic: Option<&TrafficView>) {
+    /// Shows a tick, with the events in `view`. Never waits for the terminal. The flows of
+    /// `traffic` are not copied but taken: see [`Self::take_back`].
+    pub fn update(&self, view: &View, traffic: Option<&mut TrafficView>) {
         self.thread.put(view, traffic);
+    }
+
+    /// Gives `traffic` its flows back, for the next tick. Waits at most for a frame's making.
+    pub fn take_back(&self, traffic: &mut TrafficView) {
+        self.thread.take_back(traffic);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::model::traffic::facts::{FlowKey, Missing, Part, SocketTraffic};
 use crate::model::traffic::protocol::{Direction, Protocol, SIZES};
 use crate::model::traffic::thresholds::Thresholds;
 use crate::model::traffic::view::{
-    AlertSummary, DirectionTrafficView, DropView, FlowProcess, FlowTable, FlowView,
+    AlertSummary, DirectionTrafficView, DropView, FlowProcess, FlowRates, FlowTable, FlowView,
     InterfaceTrafficView, Memory, ProcessView, Speed, TrafficView,
 };
 use crate::model::view::View;
@@ -200,14 +200,16 @@ impl Router {
             interface: self.interfaces.get(place).map_or("1".into(), |facts| facts.name.clone()),
             skb: Traffic { packets: 10 * number, bytes: rate as u64 * number },
             wire: Traffic { packets: 12 * number, bytes: rate as u64 * number },
-            speed: Speed { now: Some(rate), average: Some(rate * 0.9), peak: Some(rate * 1.5) },
-            packets_per_s: Some(rate / 900.0),
-            first: Duration::from_secs(number + u64::from(id)),
-            last: Duration::from_millis(u64::from(id % 50) * 100),
+            rates: FlowRates::new(
+                Speed { now: Some(rate), average: Some(rate * 0.9), peak: Some(rate * 1.5) },
+                Some(rate / 900.0),
+            ),
+            first: Duration::from_secs(number + u64::from(id)).into(),
+            last: Duration::from_millis(u64::from(id % 50) * 100).into(),
             tcp_flags: if protocol == 6 { 0x1a } else { 0 },
             process: (id.is_multiple_of(3) && self.processes > 0).then(|| {
                 let id = id % self.processes;
-                FlowProcess { id, pid: 1_000 + id, name: name(id) }
+                Arc::new(FlowProcess { id, pid: 1_000 + id, name: name(id) })
             }),
             estimate: false,
             alert: rate > Thresholds::DEFAULT,

@@ -32,6 +32,11 @@ const LEAVE: &[u8] = b"\x1b[0m\x1b[?1006l\x1b[?1000l\x1b[?25h\x1b[?1049l";
 const FRAME_ENDS: Duration = Duration::from_millis(200);
 /// What a terminal that does not tell its size is taken for (a serial line).
 const USUAL_SIZE: (u16, u16) = (80, 24);
+/// The widest screen that is drawn on: a display of 3,840 pixels with letters of four.
+const WIDEST: u16 = 960;
+/// The most cells that are drawn: two buffers of them take 10 MiB. Anybody may give a terminal a
+/// size, and one of 65,535 by 65,535 would take 340 GB.
+const MOST_CELLS: u32 = 1 << 17;
 
 nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
 
@@ -210,8 +215,8 @@ impl Terminal {
         let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: the descriptor is open, and the call only fills in the struct.
         match unsafe { window_size(self.modes.output.as_raw_fd(), &raw mut size) } {
-            Ok(_) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
-            _ => USUAL_SIZE,
+            Ok(_) => drawable(size.ws_col, size.ws_row),
+            Err(_) => USUAL_SIZE,
         }
     }
 
@@ -240,9 +245,43 @@ impl Terminal {
     }
 }
 
+/// As much of a terminal of this size as is drawn on, from its upper left corner.
+fn drawable(width: u16, height: u16) -> (u16, u16) {
+    if width == 0 || height == 0 {
+        return USUAL_SIZE;
+    }
+    let width = width.min(WIDEST);
+    let highest = MOST_CELLS / u32::from(width);
+    (width, height.min(u16::try_from(highest).unwrap_or(u16::MAX)))
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing put back.
         let _ = self.modes.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_size_takes_too_much_memory() {
+        let cases = [
+            ((0, 0), USUAL_SIZE),
+            ((0, 50), USUAL_SIZE),
+            ((1, 1), (1, 1)),
+            ((80, 24), (80, 24)),
+            ((640, 180), (640, 180)),
+            ((65_535, 65_535), (960, 136)),
+            ((65_535, 1), (960, 1)),
+            ((1, 65_535), (1, 65_535)),
+            ((2, 65_535), (2, 65_535)),
+            ((3, 65_535), (3, 43_690)),
+        ];
+        for ((width, height), expected) in cases {
+            assert_eq!(drawable(width, height), expected, "{width} by {height}");
+        }
     }
 }

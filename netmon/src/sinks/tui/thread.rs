@@ -82,6 +82,7 @@ impl Thread {
             let end = std::panic::catch_unwind(unwound).unwrap_or_else(|_| {
                 Some(End::Failed(io::Error::other("the live view has panicked")))
             });
+            painter.mailbox.close();
             drop(painter);
             if let Some(end) = end {
                 on_end(end);
@@ -90,9 +91,13 @@ impl Thread {
         Ok(Self { mailbox, wake, stop, ended })
     }
 
-    pub(super) fn put(&self, view: &View, traffic: Option<&TrafficView>) {
+    pub(super) fn put(&self, view: &View, traffic: Option<&mut TrafficView>) {
         self.mailbox.put(view, traffic);
         self.wake();
+    }
+
+    pub(super) fn take_back(&self, traffic: &mut TrafficView) {
+        self.mailbox.take_back(traffic);
     }
 
     fn wake(&self) {
@@ -103,6 +108,7 @@ impl Thread {
     /// Ends it. `false`: it is stuck in a write.
     pub(super) fn end(&self) -> bool {
         self.stop.store(true, Ordering::SeqCst);
+        self.mailbox.close();
         self.wake();
         !matches!(self.ended.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Timeout))
     }
@@ -168,20 +174,33 @@ impl Painter {
         let stop = self.signals.take_stop();
         if stop {
             self.suspend()?;
+            self.put_away();
         }
         // After any stop the terminal may be in any mode.
         if self.signals.take_continue() && !stop {
             self.terminal.enter()?;
             self.wants = Wants::Everything;
         }
-        let (screen, mailbox) = (&mut self.screen, &self.mailbox);
-        if screen.update(|shown, events| mailbox.take(shown, events)) {
-            self.want(Wants::Tick);
-        }
-        match self.keys(key)? {
+        self.look();
+        let quits = self.keys(key);
+        self.put_away();
+        match quits? {
             true => Ok(Some(Some(End::Quit))),
             false => Ok(None),
         }
+    }
+
+    /// Takes the latest tick, and the flows, which the agent has to wait for meanwhile.
+    fn look(&mut self) {
+        let Self { screen, mailbox, .. } = self;
+        if screen.update(|shown, events| mailbox.take(shown, events)) {
+            self.want(Wants::Tick);
+        }
+    }
+
+    /// Gives the flows back.
+    fn put_away(&mut self) {
+        self.mailbox.give_back(self.screen.shown());
     }
 
     fn want(&mut self, wants: Wants) {
@@ -197,10 +216,15 @@ impl Painter {
             return Ok(());
         }
         self.drawn = Some(Instant::now());
+        self.look();
         let whole = self.wants == Wants::Everything;
         self.wants = Wants::Nothing;
-        let Self { terminal, screen, .. } = self;
-        terminal.draw(whole, |buffer| screen.draw(buffer))?;
+        let Self { terminal, screen, mailbox, .. } = self;
+        terminal.draw(whole, |buffer| {
+            screen.draw(buffer);
+            // Before it is written, which may take any time.
+            mailbox.give_back(screen.shown());
+        })?;
         let used = Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?);
         let took = used.saturating_sub(std::mem::replace(&mut self.used, used));
         self.pace = (took * REST).clamp(FRAME, SLOWEST);
@@ -278,6 +302,7 @@ impl Painter {
     /// Stops the whole process as the terminal itself would, and goes on when it is continued.
     /// Where nobody could continue it (no job control), the kernel does not stop it.
     fn suspend(&mut self) -> io::Result<()> {
+        self.put_away();
         self.terminal.leave()?;
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default action and then the handler that was there run no code of ours.
@@ -288,6 +313,8 @@ impl Painter {
         raised?;
         self.terminal.enter()?;
         self.wants = Wants::Everything;
+        // There may be more keys to take in.
+        self.look();
         Ok(())
     }
 }

@@ -4,13 +4,13 @@ use std::io;
 
 use caps::Capability;
 
-use crate::privileges;
+use crate::{advice, privileges};
 
 /// Why eBPF cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EbpfUnavailable {
     /// The kernel refuses for lack of privileges.
-    #[error("{operation}: {error}; needs {needs}: {}", privileges_help())]
+    #[error("{operation}: {error}; needs {needs}: {help}")]
     Privileges {
         /// What was tried.
         operation: &'static str,
@@ -18,6 +18,8 @@ pub enum EbpfUnavailable {
         error: String,
         /// Which.
         needs: &'static str,
+        /// What helps here.
+        help: String,
     },
     /// Anything else.
     #[error("{operation}: {error}")]
@@ -36,10 +38,12 @@ impl EbpfUnavailable {
             // Not which of several maps was the first: that differs each time.
             Some(code @ libc::EPERM) => {
                 let error = io::Error::from_raw_os_error(code).to_string();
-                Self::Privileges { operation, error, needs: needed() }
+                let needs = needed();
+                Self::Privileges { operation, error, needs, help: help(needs) }
             }
             Some(libc::EACCES) => {
-                Self::Privileges { operation, error: one_line(error), needs: needed() }
+                let (needs, error) = (needed(), one_line(error));
+                Self::Privileges { operation, error, needs, help: help(needs) }
             }
             _ => Self::Kernel { operation, error: one_line(error) },
         }
@@ -52,13 +56,8 @@ impl EbpfUnavailable {
         error: &(dyn std::error::Error + 'static),
     ) -> Self {
         match Self::new(operation, error) {
-            Self::Privileges { operation, error, needs: _ } => {
-                // What `setcap` gives is all but this one.
-                let help = match capability {
-                    "CAP_SYS_ADMIN" => "run it with sudo".to_owned(),
-                    _ => privileges_help(),
-                };
-                let error = format!("{error}; needs {capability}: {help}");
+            Self::Privileges { operation, error, needs: _, help: _ } => {
+                let error = format!("{error}; needs {capability}: {}", help(capability));
                 Self::Kernel { operation, error }
             }
             other => other,
@@ -78,15 +77,11 @@ fn needed() -> &'static str {
 
 const PERFMON: &str = "CAP_PERFMON";
 
-/// What to do when privileges are missing.
-#[must_use]
-pub fn privileges_help() -> String {
-    let exe = std::env::current_exe()
-        .map_or_else(|_| "netmon".to_owned(), |path| path.display().to_string());
-    format!(
-        "run it with sudo, or once \
-         `sudo setcap cap_bpf,cap_perfmon,cap_net_admin+ep {exe}`"
-    )
+/// What helps who lacks these, of which there may be several: `CAP_BPF and CAP_PERFMON`.
+fn help(needs: &str) -> String {
+    let words = needs.split([' ', ',']);
+    let needed: Vec<Capability> = words.filter_map(|word| word.parse().ok()).collect();
+    advice::for_lack_of(&needed)
 }
 
 /// The errno at the bottom of an error of aya, if there is one.

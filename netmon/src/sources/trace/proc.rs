@@ -30,16 +30,29 @@ pub struct Proc {
     root: PathBuf,
     /// Nanoseconds in a tick of `/proc/PID/stat`.
     tick_ns: u64,
+    /// See [`boot_offset`].
+    offset_ns: i64,
 }
 
 impl Proc {
     /// One that is mounted there. `ticks` are those of a second (`sysconf(_SC_CLK_TCK)`).
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, ticks: u64) -> Self {
-        Self { root: root.into(), tick_ns: 1_000_000_000 / ticks.max(1) }
+        let root = root.into();
+        // A kernel without time namespaces has no such file.
+        let offsets = std::fs::read_to_string(root.join("self/timens_offsets"));
+        let offset_ns = boot_offset(&offsets.unwrap_or_default());
+        Self { root, tick_ns: 1_000_000_000 / ticks.max(1), offset_ns }
     }
 
-    /// Looks at the process `pid` that was started `started` nanoseconds after the boot; `None`
+    /// See [`boot_offset`].
+    #[must_use]
+    pub const fn boot_offset(&self) -> i64 {
+        self.offset_ns
+    }
+
+    /// Looks at the process `pid` that was started `started` nanoseconds after the boot by the
+    /// kernel's own clock; `None`
     /// when it has gone, or another one has its id by now, or it may not be looked at (hidepid).
     #[must_use]
     pub fn look(&self, pid: u32, started: u64) -> Option<Look> {
@@ -47,12 +60,13 @@ impl Proc {
         // The folder stays this process's, whoever gets its id.
         let folder = open(&self.root.join(pid.to_string()), flags, Mode::empty()).ok()?;
         let stat = read(&folder, "stat", MOST).ok()?;
-        if start_ticks(&stat)? != started / self.tick_ns {
+        if start_ticks(&stat)? != started.saturating_add_signed(self.offset_ns) / self.tick_ns {
             return None;
         }
         let command = read(&folder, "cmdline", COMMAND).ok().and_then(|line| command(&line));
         let groups = read(&folder, "cgroup", MOST).ok();
-        let cgroup = groups.and_then(|groups| group(&String::from_utf8_lossy(&groups)));
+        let cgroup =
+            groups.and_then(|groups| cgroup::name_of_process(&String::from_utf8_lossy(&groups)));
         Some(Look { command, cgroup })
     }
 }
@@ -83,15 +97,20 @@ pub fn command(line: &[u8]) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// cgroups(7): the line `0::/path` is version 2's; without it, systemd's of version 1.
+/// How much later than the kernel's clock of the time since the boot this process's is, in
+/// nanoseconds, by the text of `/proc/self/timens_offsets` (time_namespaces(7)): `/proc/PID/stat`
+/// tells starts by the clock of who reads it.
 #[must_use]
-pub fn group(groups: &str) -> Option<String> {
-    let of = |prefix: &str| {
-        let found = groups.lines().find_map(|line| line.split_once(prefix));
-        found.and_then(|(_, path)| cgroup::name(path))
-    };
-    let version_2 = groups.lines().find_map(|line| line.strip_prefix("0::"));
-    version_2.and_then(cgroup::name).or_else(|| of(":name=systemd:"))
+pub fn boot_offset(offsets: &str) -> i64 {
+    let offset = offsets.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        // Before Linux 5.7 the clocks were numbers.
+        words.next().filter(|clock| matches!(*clock, "boottime" | "7"))?;
+        let (seconds, nanos): (i64, i64) =
+            (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
+    });
+    offset.unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -114,14 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn version_2_comes_first() {
-        let both =
-            "12:cpu:/a\n1:name=systemd:/system.slice/old.service\n0::/system.slice/new.service\n";
-        assert_eq!(group(both).as_deref(), Some("new.service"));
-        let hybrid = "1:name=systemd:/system.slice/old.service\n0::/\n";
-        assert_eq!(group(hybrid).as_deref(), Some("old.service"));
-        assert_eq!(group("0::/\n"), None);
-        assert_eq!(group(""), None);
+    fn clocks_of_a_time_namespace() {
+        let text = "monotonic           3         0\nboottime      -86400 500000000\n";
+        assert_eq!(boot_offset(text), -86_399_500_000_000);
+        assert_eq!(boot_offset("1 3 0\n7 9 1\n"), 9_000_000_001);
+        assert_eq!(boot_offset("monotonic 0 0\nboottime x 0\n"), 0);
+        assert_eq!(boot_offset(""), 0);
     }
 
     #[test]

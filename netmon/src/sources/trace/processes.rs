@@ -99,7 +99,11 @@ impl ProcessTable {
         }
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100).cast_unsigned();
         let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(|error| error.to_string())?;
-        let began = Duration::from(now).as_nanos() as u64;
+        let proc = process::proc_is_ours().then(|| Proc::new("/proc", ticks));
+        // By the clock of the programs, which know nothing of time namespaces.
+        let offset = proc.as_ref().map_or(0, Proc::boot_offset);
+        let began =
+            (Duration::from(now).as_nanos() as u64).saturating_add_signed(offset.saturating_neg());
         Ok(Self {
             ended: Vec::new(),
             info: MappedArray::writable(info.fd().as_fd(), slots as u32).map_err(map)?,
@@ -111,7 +115,7 @@ impl ProcessTable {
             slots: (0..slots).map(|_| Slot::default()).collect(),
             newcomers: Newcomers { began, settling, first_read: None, settled: false },
             users: Users::new("/etc/passwd"),
-            proc: process::proc_is_ours().then(|| Proc::new("/proc", ticks)),
+            proc,
             sees_splice: false,
         })
     }
@@ -220,7 +224,7 @@ impl ProcessTable {
                     name: name(info),
                     command: None,
                     uid: info.uid,
-                    user: users.name(info.uid),
+                    user: Some(users.shown(info.uid)),
                     cgroup: cgroup::name(&text(&group)).map(Arc::from),
                     kernel_thread: info.flags & PF_KTHREAD != 0,
                     alive: true,

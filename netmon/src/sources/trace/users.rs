@@ -35,6 +35,11 @@ impl Users {
         self.names.get(&uid).cloned()
     }
 
+    /// The name of a user, or the number, as ps(1) shows it.
+    pub fn shown(&mut self, uid: u32) -> Arc<str> {
+        self.name(uid).unwrap_or_else(|| Arc::from(uid.to_string()))
+    }
+
     fn look(&mut self) {
         let changed = fs::metadata(&self.path).and_then(|file| file.modified()).ok();
         if changed.is_some() && changed == self.changed {
@@ -79,5 +84,6 @@ mod tests {
     #[test]
     fn without_a_file_there_are_no_names() {
         assert_eq!(Users::new("/nonexistent/passwd").name(0), None);
+        assert_eq!(&*Users::new("/nonexistent/passwd").shown(12_345), "12345");
     }
 }

@@ -64,7 +64,8 @@ pub(super) fn namespace(path: &Path) -> Result<(File, u64), LaunchError> {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => none(),
         io::ErrorKind::PermissionDenied => LaunchError::Denied(format!(
             "cannot open the network namespace {shown}: {error}; for that of another user's \
-             process or of a container CAP_SYS_PTRACE is needed, too: run netmon with sudo"
+             process or of a container CAP_SYS_PTRACE is needed, too: run netmon with sudo (in a \
+             container, start that with --cap-add SYS_PTRACE)"
         )),
         _ => LaunchError::Failed(format!("cannot open {shown}: {error}")),
     })?;
@@ -92,7 +93,7 @@ pub(super) fn not_entered(path: &Path, error: Errno) -> LaunchError {
         Errno::EINVAL => LaunchError::NoNamespace(format!("there is no network namespace {shown}")),
         Errno::EPERM => LaunchError::Denied(format!(
             "cannot enter the network namespace {shown}: {error}; needs CAP_SYS_ADMIN: run netmon \
-             with sudo"
+             with sudo (in a container, start that with --cap-add SYS_ADMIN)"
         )),
         error => {
             LaunchError::Failed(format!("cannot enter the network namespace {shown}: {error}"))

@@ -6,40 +6,14 @@ use std::fs;
 use std::path::Path;
 
 use super::NamespaceError;
+use crate::sources::cgroup::{self, container_of};
 
-/// An id: SHA-256, or as random and as long.
-const FULL: usize = 64;
 /// What `docker ps` and `podman ps` show of it.
 const SHORT: usize = 12;
 
 /// Whether an id can begin so.
 pub(super) fn may_be_id(text: &str) -> bool {
-    (SHORT..=FULL).contains(&text.len()) && is_hexadecimal(text)
-}
-
-fn is_hexadecimal(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// The id of the container that a process is in, by the text of `/proc/PID/cgroup`
-/// (cgroups(7)). In a container within a container it is the inner one.
-fn id(cgroup: &str) -> Option<&str> {
-    cgroup.lines().find_map(|line| {
-        // hierarchy:controllers:path
-        let path = line.splitn(3, ':').nth(2)?;
-        path.rsplit('/').find_map(id_in)
-    })
-}
-
-/// The id in one part of a control group's path: `<id>`, `docker-<id>.scope`,
-/// `cri-containerd-<id>.scope`, `libpod-<id>.scope`, `…slice:cri-containerd:<id>`.
-fn id_in(part: &str) -> Option<&str> {
-    let part = part.strip_suffix(".scope").unwrap_or(part);
-    let (before, id) = part.split_at_checked(part.len().checked_sub(FULL)?)?;
-    // A conmon watches its container from outside.
-    let is_inside = !before.ends_with("conmon-");
-    let is_apart = before.is_empty() || before.ends_with(['-', ':']);
-    (is_inside && is_apart && is_hexadecimal(id)).then_some(id)
+    (SHORT..=cgroup::ID).contains(&text.len()) && cgroup::is_hexadecimal(text)
 }
 
 /// The living process with the lowest number in the container whose id begins so.
@@ -54,8 +28,10 @@ pub(super) fn process(proc: &Path, beginning: &str) -> Result<u32, NamespaceErro
         let process = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
         let Some(process) = process else { continue };
         // One that has ended meanwhile has no such file.
-        let cgroup = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-        let Some(id) = id(&cgroup).filter(|id| id.starts_with(beginning)) else { continue };
+        let groups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+        let Some(id) = container_of(&groups).filter(|id| id.starts_with(beginning)) else {
+            continue;
+        };
         if is_alive(&entry.path()) {
             let lowest = found.entry(id.to_owned()).or_insert(process);
             *lowest = process.min(*lowest);
@@ -113,7 +89,7 @@ mod tests {
             "0::/docker/OTHER/docker/ID",
         ] {
             let text = shape.replace("ID", ID).replace("OTHER", OTHER);
-            assert_eq!(id(&text), Some(ID), "{text}");
+            assert_eq!(container_of(&text), Some(ID), "{text}");
         }
     }
 
@@ -134,7 +110,7 @@ mod tests {
             "",
         ] {
             let text = shape.replace("ID", ID);
-            assert_eq!(id(&text), None, "{text}");
+            assert_eq!(container_of(&text), None, "{text}");
         }
     }
 

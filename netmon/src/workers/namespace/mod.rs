@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::statfs::{NSFS_MAGIC, statfs};
+
 use crate::model::natural;
 use crate::model::select::shell::{self, Meaning, ShellPattern};
 use crate::model::select::{SelectError, Selector};
@@ -140,15 +142,15 @@ fn named_in(folder: &Path) -> io::Result<Named> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Named::new()),
         entries => entries?,
     };
-    // All namespaces are files of one file system.
-    let system = fs::metadata(OWN)?.dev();
     let mut named = Named::new();
     for entry in entries {
         // Arguments are text, so a name that is none cannot be asked for.
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         match fs::metadata(entry.path()) {
-            Ok(found) if found.dev() == system => drop(named.insert(name, Some(found.ino()))),
+            Ok(found) if is_namespace(&entry.path()) => {
+                named.insert(name, Some(found.ino()));
+            }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 named.insert(name, None);
             }
@@ -157,6 +159,12 @@ fn named_in(folder: &Path) -> io::Result<Named> {
         }
     }
     Ok(named)
+}
+
+/// All namespaces are files of one file system, which is known by its number: /proc, where this
+/// process's own could be asked, may be missing.
+fn is_namespace(path: &Path) -> bool {
+    statfs(path).is_ok_and(|system| system.filesystem_type() == NSFS_MAGIC)
 }
 
 /// The inode number of this process's own network namespace.

@@ -62,7 +62,8 @@ impl NetworkMonitor {
         }
         if !std::mem::replace(&mut self.recovery_denied, true) {
             self.warn(format!(
-                "{}: links that are down stay down; run netmon with sudo, or use --no-recover",
+                "{}: links that are down stay down; run netmon with that privilege, or use \
+                 --no-recover",
                 SetUpError::Denied
             ));
         }

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink, time::Duration};
 use anyhow::{Context, Result};
 use netmon::{
     model::traffic::{thresholds::TrafficOptions, view::TrafficView},
-    sources::trace::{TraceOptions, proc, users},
+    sources::trace::{TraceOptions, cgroup, users},
 };
 use netmon_tests::{peer::Peer, scratch::Scratch, wait};
 
@@ -14,6 +14,7 @@ use crate::{Test, common};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_living_one_has_all_there_is", a_living_one_has_all_there_is),
+    ("a_user_without_a_name_has_a_number", a_user_without_a_name_has_a_number),
     ("exec_changes_the_name", exec_changes_the_name),
     ("a_program_is_new_when_it_first_talks", a_program_is_new_when_it_first_talks),
     ("without_privileges_it_goes_on", without_privileges_it_goes_on),
@@ -33,15 +34,34 @@ fn a_living_one_has_all_there_is() -> Result<()> {
     assert_eq!((told.alive, told.is_new, told.kernel_thread), (true, true, false));
     // The virtual machine has no users.
     let users = users::parse(&fs::read_to_string("/etc/passwd").unwrap_or_default());
-    assert_eq!(told.user, users.get(&0).cloned());
+    let user = users.get(&0).map_or("0", |name| name.as_ref());
+    assert_eq!(told.user.as_deref(), Some(user));
     let command = told.command.context("no command line")?;
     assert_eq!(command.as_ref(), format!("{PEER} send udp {there} send 1000"));
     let groups = fs::read_to_string(format!("/proc/{}/cgroup", sender.pid()))?;
-    let group = proc::group(&groups);
+    let group = cgroup::name_of_process(&groups);
     assert_eq!(told.cgroup.as_deref(), group.as_deref());
     // CLOCK_MONOTONIC, not the wall's: it was started after the machine, and before now.
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
     assert!(!told.started.0.is_zero() && told.started.0 < now.into(), "{:?}", told.started);
+    sender.end()?;
+    other.end()
+}
+
+/// As ps(1) shows it.
+fn a_user_without_a_name_has_a_number() -> Result<()> {
+    const NOBODYS: u32 = 54_321;
+    let (mut watch, namespace) = (Watch::start()?, loopback()?);
+    let arguments = ["receive", "udp", "127.0.0.1:0", "recv", "1000"];
+    let mut other = Peer::start(&namespace, PEER, &arguments)?;
+    let there = format!("127.0.0.1:{}", other.tells("port")?);
+    let arguments = ["send", "udp", &there, "send", "1000"];
+    let mut sender = Peer::start_as(&namespace, NOBODYS, PEER, &arguments)?;
+    sender.says("ready")?;
+    sender.go()?;
+    sender.tells("done")?;
+    let told = watch.process(sender.pid())?;
+    assert_eq!((told.uid, told.user.as_deref()), (NOBODYS, Some("54321")));
     sender.end()?;
     other.end()
 }

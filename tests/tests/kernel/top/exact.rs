@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use netmon_tests::{
+    agent::AgentCommand,
     inet::{self, UDP_HEADERS},
     json::Pair,
     netns::Namespace,
@@ -13,12 +14,13 @@ use netmon_tests::{
 use super::{end_quietly, in_turn, pages, peers, report, send, top, until};
 use crate::{
     Test,
-    common::{FAR, NEAR, interrupt, pair},
+    common::{FAR, NEAR, NETMON, interrupt, pair},
 };
 
 pub(crate) const TESTS: &[Test] = &[
     ("datagrams_to_the_byte_in_every_table", || in_turn(datagrams_to_the_byte)),
     ("a_stream_to_the_byte_in_every_table", || in_turn(a_stream_to_the_byte)),
+    ("in_a_time_namespace_command_lines_are_shown", || in_turn(in_a_time_namespace)),
     ("a_burst_of_one_moment", || in_turn(a_burst_of_one_moment)),
     ("drops_at_an_interface", || in_turn(drops_at_an_interface)),
     ("drops_elsewhere_are_not_shown", || in_turn(drops_elsewhere_are_not_shown)),
@@ -228,6 +230,22 @@ const MUCH: u64 = 6_000_000;
 
 /// With averages of the last tick alone, a burst is above the threshold for one tick.
 const JUDGED: [&str; 5] = ["nt0", "--alpha", "1", "--alert-interface", "100kB"];
+
+/// There processes seem to have been started at another time.
+fn in_a_time_namespace() -> Result<()> {
+    let (here, there) = pair()?;
+    let arguments = ["--time", "--boottime", "100000", "--fork", "--kill-child", "--", NETMON];
+    let table = ["top", "--by", "process", "--format", "json", "--interval", "100ms"];
+    let arguments = [&arguments[..], &table, &["--limit", "100000"]].concat();
+    let agent = AgentCommand::new(&here, "unshare").args(arguments).start()?;
+    until(&agent, "a first tick", |_| Some(()))?;
+    let (mut sender, mut receiver, _) = peers((&here, &there), "tcp", MUCH)?;
+    send(&mut sender, &mut receiver)?;
+    let pid = sender.pid();
+    let command = until(&agent, "the command line", |it| it.process(pid)?.command.clone())?;
+    ensure!(command.contains("send tcp"), "{command}");
+    agent.kill().map(drop)
+}
 
 fn what_is_above_is_told() -> Result<()> {
     let (here, there) = pair()?;

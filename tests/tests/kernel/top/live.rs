@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("ctrl_c_ends_it", || in_turn(|| ends_by(|terminal| terminal.type_in("\x03")))),
     ("sigterm_ends_it", || in_turn(|| ends_by(|terminal| terminal.signal(Signal::SIGTERM)))),
     ("a_hang_up_ends_it", || in_turn(a_hang_up_ends_it)),
+    ("no_size_of_the_terminal_ends_it", || in_turn(no_size_of_the_terminal_ends_it)),
     ("without_privileges_it_says_what_it_lacks", || in_turn(without_privileges)),
 ];
 
@@ -86,6 +87,19 @@ fn a_hang_up_ends_it() -> Result<()> {
     let mut terminal = start(&namespace, Privileges::Full)?;
     terminal.close();
     terminal.until_end()?;
+    is_bare(&namespace, "nt0")
+}
+
+/// A size is whatever somebody has set, also one that no memory is enough for.
+fn no_size_of_the_terminal_ends_it() -> Result<()> {
+    let namespace = veth()?;
+    for claimed in [(u16::MAX, u16::MAX), (1, 1), (u16::MAX, 1), (1, u16::MAX), (0, 0)] {
+        let start = move || Terminal::start_claiming(NETMON, &["top"], SIZE, claimed);
+        let mut terminal = namespace.run(start)?;
+        terminal.until("anything", |screen| !screen.trim().is_empty())?;
+        terminal.type_in("q")?;
+        ends(&mut terminal)?;
+    }
     is_bare(&namespace, "nt0")
 }
 

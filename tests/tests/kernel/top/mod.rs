@@ -20,6 +20,7 @@ use crate::{
 
 pub(crate) mod exact;
 pub(crate) mod live;
+pub(crate) mod memory;
 pub(crate) mod off;
 pub(crate) mod privileges;
 pub(crate) mod tables;
@@ -51,7 +52,7 @@ pub(crate) fn report(namespace: &Namespace, arguments: &[&str]) -> Result<Agent>
 pub(crate) fn until<T>(
     agent: &Agent,
     what: &str,
-    find: impl Fn(&Traffic) -> Option<T>,
+    mut find: impl FnMut(&Traffic) -> Option<T>,
 ) -> Result<T> {
     let mut seen = 0;
     let found = agent.stdout()?.wait_for(what, |lines| {

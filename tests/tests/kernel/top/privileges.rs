@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("cap_sys_admin_is_not_needed", || in_turn(cap_sys_admin_is_not_needed)),
     ("a_report_goes_on_and_says_what_it_lacks", || in_turn(a_report_goes_on)),
     ("no_flows_from_sysfs", || in_turn(no_flows_from_sysfs)),
+    ("the_help_is_for_where_it_runs", || in_turn(the_help_is_for_where_it_runs)),
     ("doctor_tells_of_each_part", || in_turn(doctor_tells_of_each_part)),
 ];
 
@@ -46,7 +47,8 @@ fn says_why(finished: &Finished, part: &str, capability: &str) -> Result<()> {
     ensure!((finished.code, finished.stdout.as_str()) == (Some(1), ""), "{finished:?}");
     ensure!(finished.stderr.lines().count() == 1, "{finished:?}");
     ensure!(finished.stderr.starts_with(&format!("netmon: no {part}: ")), "{finished:?}");
-    for word in [capability, "sudo", "setcap"] {
+    // It is root already, and what it lacks was taken from it.
+    for word in [capability, "--cap-add", "CapabilityBoundingSet="] {
         ensure!(finished.stderr.contains(word), "no {word:?} in {finished:?}");
     }
     ensure!(!finished.stderr.contains("Verifier"), "{finished:?}");
@@ -70,6 +72,36 @@ fn no_table_without_cap_perfmon() -> Result<()> {
         says_why(&once(&namespace, PERFMON, &["--by", by])?, part, "CAP_PERFMON")?;
     }
     is_bare(&namespace, "nt0")
+}
+
+/// With every capability, and none that has an effect: sudo gives nothing more.
+fn the_help_is_for_where_it_runs() -> Result<()> {
+    let namespace = veth()?;
+    for (privileges, word) in
+        [(Privileges::UserNamespace, "user namespace"), (Privileges::NoBpf, "seccomp")]
+    {
+        for by in ["flow", "process"] {
+            let finished = once(&namespace, privileges, &["--by", by])?;
+            ensure!((finished.code, finished.stdout.as_str()) == (Some(1), ""), "{finished:?}");
+            helps(&finished.stderr, word)?;
+        }
+        let arguments = ["nt0", "--source", "ebpf", "--count", "1"];
+        let finished = monitor(&namespace, &arguments).privileges(privileges).finish()?;
+        ensure!(finished.code == Some(1), "{finished:?}");
+        helps(&finished.stderr, word)?;
+        let finished = netmon(&namespace, &["doctor"]).privileges(privileges).finish()?;
+        ensure!(finished.code == Some(1), "{finished:?}");
+        helps(&finished.stdout, word)?;
+    }
+    let finished = once(&namespace, Privileges::Nobody, &["--by", "flow"])?;
+    ensure!(finished.code == Some(1), "{finished:?}");
+    ensure!(finished.stderr.contains("run it with sudo, or once `sudo setcap"), "{finished:?}");
+    is_bare(&namespace, "nt0")
+}
+
+fn helps(text: &str, word: &str) -> Result<()> {
+    ensure!(text.contains(word) && !text.contains("sudo"), "{text}");
+    Ok(())
 }
 
 fn processes_without_cap_net_admin() -> Result<()> {

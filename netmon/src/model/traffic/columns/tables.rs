@@ -134,16 +134,16 @@ columns! {
     TcpFlags "tcp_flags" "FLAGS" Text => one.tcp_flag_names();
     Alert "alert" "ALERT" Flag => one.alert;
     Estimate "estimate" "ESTIMATE" Flag => one.estimate;
-    Rate "bytes_per_s" "RATE" ByteRate => one.speed.now;
-    Average "average_bytes_per_s" "AVERAGE" ByteRate => one.speed.average;
-    Peak "peak_bytes_per_s" "PEAK" ByteRate => one.speed.peak;
-    Packets "packets_per_s" "PACKETS" CountRate => one.packets_per_s;
+    Rate "bytes_per_s" "RATE" ByteRate => one.speed().now;
+    Average "average_bytes_per_s" "AVERAGE" ByteRate => one.speed().average;
+    Peak "peak_bytes_per_s" "PEAK" ByteRate => one.speed().peak;
+    Packets "packets_per_s" "PACKETS" CountRate => one.packets_per_s();
     SkbPackets "skb_packets" "SKB-PACKETS" Count => one.skb.packets;
     SkbBytes "skb_bytes" "SKB-BYTES" Bytes => one.skb.bytes;
     WirePackets "wire_packets" "WIRE-PACKETS" Count => one.wire.packets;
     WireBytes "wire_bytes" "BYTES" Bytes => one.wire.bytes;
-    First "first_ago_s" "FIRST" Ago => one.first;
-    Last "last_ago_s" "LAST" Ago => one.last;
+    First "first_ago_s" "FIRST" Ago => one.first.get();
+    Last "last_ago_s" "LAST" Ago => one.last.get();
 }
 
 columns! {

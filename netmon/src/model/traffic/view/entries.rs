@@ -1,14 +1,14 @@
 //! One entry of the view, and what a tick changes in it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ecow::EcoString;
 
 use super::places::Entry;
 use super::speed::{Clock, per_second};
 use super::{
-    DirectionTrafficView, FlowProcess, FlowView, InterfaceTrafficView, ProcessView, Speed,
+    Age, DirectionTrafficView, FlowProcess, FlowRates, FlowView, InterfaceTrafficView, ProcessView,
+    Speed,
 };
 use crate::model::accounting::Traffic;
 use crate::model::link::IfIndex;
@@ -113,10 +113,9 @@ impl FlowView {
             interface,
             skb: Traffic::default(),
             wire: Traffic::default(),
-            speed: Speed::default(),
-            packets_per_s: None,
-            first: Duration::ZERO,
-            last: Duration::ZERO,
+            rates: FlowRates::default(),
+            first: Age::default(),
+            last: Age::default(),
             tcp_flags: 0,
             process: None,
             estimate: false,
@@ -128,24 +127,24 @@ impl FlowView {
     pub(super) fn update(&mut self, facts: &FlowFacts, seconds: Option<f64>, clock: &Clock) {
         let FlowFacts { id: _, life: _, key: _, skb, wire, first, last, tcp_flags, process: _ } =
             facts;
-        self.speed.update(per_second(self.wire.bytes, wire.bytes, seconds), clock);
-        self.packets_per_s = per_second(self.wire.packets, wire.packets, seconds);
+        let mut speed = self.speed();
+        speed.update(per_second(self.wire.bytes, wire.bytes, seconds), clock);
+        let packets_per_s = per_second(self.wire.packets, wire.packets, seconds);
+        self.rates = FlowRates::new(speed, packets_per_s);
         (self.skb, self.wire, self.tcp_flags) = (*skb, *wire, *tcp_flags);
-        self.first = clock.now.0.saturating_sub(first.0);
-        self.last = clock.now.0.saturating_sub(last.0);
+        self.first = clock.now.0.saturating_sub(first.0).into();
+        self.last = clock.now.0.saturating_sub(last.0).into();
     }
 
     /// Without an owner it keeps the one that it had, which may have ended.
     pub(super) fn set_process(&mut self, owner: Option<&ProcessView>) {
-        match (&mut self.process, owner) {
-            (Some(FlowProcess { id, pid, name }), Some(owner)) => {
-                (*id, *pid) = (owner.id, owner.pid);
-                set(name, &owner.name);
-            }
-            (process, Some(ProcessView { id, pid, name, .. })) => {
-                *process = Some(FlowProcess { id: *id, pid: *pid, name: Arc::clone(name) });
-            }
-            (_, None) => {}
+        let Some(ProcessView { id, pid, name, .. }) = owner else { return };
+        let is_same = self.process.as_ref().is_some_and(|process| {
+            (process.id, process.pid) == (*id, *pid) && process.name == *name
+        });
+        if !is_same {
+            let name = Arc::clone(name);
+            self.process = Some(Arc::new(FlowProcess { id: *id, pid: *pid, name }));
         }
     }
 }

@@ -77,25 +77,25 @@ fn update(view: &mut TrafficView, facts: &TrafficFacts) -> Vec<String> {
 }
 
 fn speeds(view: &TrafficView) -> Vec<(u32, Option<f64>)> {
-    view.flows.iter().flatten().map(|flow| (flow.id, flow.speed.now)).collect()
+    view.flows.iter().flatten().map(|flow| (flow.id, flow.speed().now)).collect()
 }
 
 #[test]
 fn rates_are_by_the_kernels_clock_and_begin_at_the_second_tick() {
     let mut view = TrafficView::default();
     update(&mut view, &flows(10.0, vec![flow(1, 0, 1_000, 9.0)]));
-    assert_eq!(view.flows.as_deref().unwrap()[0].speed, Speed::default());
+    assert_eq!(view.flows.as_deref().unwrap()[0].speed(), Speed::default());
     assert_eq!(view.elapsed, None);
     update(&mut view, &flows(12.0, vec![flow(1, 0, 3_000, 9.0)]));
     let now = &view.flows.as_deref().unwrap()[0];
-    assert_eq!(now.speed, Speed { now: Some(1e3), average: Some(1e3), peak: Some(1e3) });
-    assert_eq!(now.packets_per_s, Some(10.0));
-    assert_eq!((now.first, &*now.interface), (Duration::from_secs(3), "eth0"));
+    assert_eq!(now.speed(), Speed { now: Some(1e3), average: Some(1e3), peak: Some(1e3) });
+    assert_eq!(now.packets_per_s(), Some(10.0));
+    assert_eq!((now.first.get(), &*now.interface), (Duration::from_secs(3), "eth0"));
     assert_eq!(view.elapsed, Some(Duration::from_secs(2)));
     // A clock that stands still gives no rate and harms nothing.
     update(&mut view, &flows(12.0, vec![flow(1, 0, 3_500, 9.0)]));
     let now = &view.flows.as_deref().unwrap()[0];
-    assert_eq!(now.speed, Speed { now: None, average: Some(1e3), peak: Some(1e3) });
+    assert_eq!(now.speed(), Speed { now: None, average: Some(1e3), peak: Some(1e3) });
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn the_average_is_of_seconds_and_not_of_ticks() {
             let bytes = 1_000 + (6_000.0 * part) as u64;
             update(&mut view, &flows(2.0 + part, vec![flow(1, 0, bytes, 0.5)]));
         }
-        view.flows.unwrap()[0].speed.average.unwrap()
+        view.flows.unwrap()[0].speed().average.unwrap()
     };
     // 0.6 of what was, and 0.4 of what came.
     for ticks in [1, 2, 10] {
@@ -137,7 +137,7 @@ fn another_life_is_another_flow_and_going_back_is_a_gap() {
     assert_eq!(speeds(&view), [(1, Some(9_500.0))], "from nothing");
     update(&mut view, &flows(3.0, vec![flow(1, 1, 9_000, 1.5)]));
     assert_eq!(speeds(&view), [(1, None)]);
-    let speed = view.flows.as_deref().unwrap()[0].speed;
+    let speed = view.flows.as_deref().unwrap()[0].speed();
     assert_eq!((speed.average, speed.peak), (Some(9_500.0), Some(9_500.0)));
 }
 

@@ -17,6 +17,18 @@ use crate::model::link::IfIndex;
 use crate::model::traffic::facts::{DropFacts, Flows, InterfaceFacts, Processes, TrafficFacts};
 use crate::model::traffic::thresholds::TrafficOptions;
 
+/// Room for so many flows is not given back.
+const LITTLE: usize = 4_096;
+
+/// An update that is not finished.
+#[derive(Debug)]
+pub struct Update {
+    clock: Clock,
+    news: News,
+    /// Flows that were taken in.
+    flows: usize,
+}
+
 impl TrafficView {
     /// Takes in a tick, and returns what is new. `names` gives the names of interfaces; it is
     /// asked once a tick for each.
@@ -30,19 +42,45 @@ impl TrafficView {
         names: impl Fn(IfIndex) -> Option<EcoString>,
         options: &TrafficOptions,
     ) -> Vec<Event> {
-        let TrafficFacts { now, missing, flows, interfaces, processes, drops } = facts;
+        let mut update = self.begin(facts, &names, options);
+        if let Some(flows) = &facts.flows {
+            self.take_flows(&mut update, flows, &names);
+        }
+        self.end(update, facts, &names)
+    }
+
+    /// The first part of [`Self::update`], for who has the flows of a tick in parts: processes.
+    pub fn begin(
+        &mut self,
+        facts: &TrafficFacts,
+        names: &impl Fn(IfIndex) -> Option<EcoString>,
+        options: &TrafficOptions,
+    ) -> Update {
+        let TrafficFacts { now, missing: _, flows: _, interfaces: _, processes, drops: _ } = facts;
         let clock = Clock::new(&self.memory, *now, options);
         self.memory.now = Some(*now);
-        self.memory.names.refresh(&names);
+        self.memory.names.refresh(names);
         self.elapsed = clock.elapsed();
         self.alerts = AlertSummary { thresholds: options.thresholds, ..AlertSummary::default() };
+        let news = self.update_processes(processes.as_ref(), &clock);
+        Update { clock, news, flows: 0 }
+    }
+
+    /// The last part of [`Self::update`]. The facts' own list of flows is not looked at.
+    pub fn end(
+        &mut self,
+        update: Update,
+        facts: &TrafficFacts,
+        names: &impl Fn(IfIndex) -> Option<EcoString>,
+    ) -> Vec<Event> {
+        let TrafficFacts { now: _, missing, flows, interfaces, processes: _, drops } = facts;
+        let Update { clock, news, flows: count } = update;
         if self.missing != *missing {
             self.missing.clone_from(missing);
         }
-        let news = self.update_processes(processes.as_ref(), &clock);
-        self.update_flows(flows.as_ref(), &names, &clock);
-        self.update_interfaces(interfaces.as_deref(), &names, &clock);
-        self.update_drops(drops.as_deref(), &names, &clock);
+        self.end_flows(flows.as_ref(), count);
+        self.update_interfaces(interfaces.as_deref(), names, &clock);
+        self.update_drops(drops.as_deref(), names, &clock);
         news.tell()
     }
 
@@ -75,32 +113,23 @@ impl TrafficView {
         news
     }
 
-    fn update_flows(
+    /// Takes in a part of a tick's flows.
+    pub fn take_flows(
         &mut self,
-        facts: Option<&Flows>,
+        update: &mut Update,
+        facts: &Flows,
         lookup: &impl Fn(IfIndex) -> Option<EcoString>,
-        clock: &Clock,
     ) {
-        let Some(Flows { flows, capacity, evicted, expired, untracked, gone: _, sample }) = facts
-        else {
-            (self.flows, self.flow_table) = (None, FlowTable::default());
-            return;
-        };
-        self.flow_table = FlowTable {
-            used: flows.len(),
-            capacity: *capacity,
-            evicted: *evicted,
-            expired: *expired,
-            untracked: *untracked,
-            sample: *sample,
-        };
+        let Update { clock, news: _, flows: count } = update;
         let views = self.flows.get_or_insert_default();
         let processes = self.processes.as_deref().unwrap_or_default();
         let Memory { flows: places, processes: owners, names, .. } = &mut self.memory;
-        for (place, facts) in flows.iter().enumerate() {
+        let Flows { flows, sample, .. } = facts;
+        for facts in flows {
             let new = || FlowView::new(facts, names.of(facts.key.ifindex, lookup));
-            let known = places.bring(views, place, (facts.id, facts.life), new);
-            let view = &mut views[place];
+            let known = places.bring(views, *count, (facts.id, facts.life), new);
+            let view = &mut views[*count];
+            *count += 1;
             if known && names.have_changed() {
                 view.interface = names.of(facts.key.ifindex, lookup);
             }
@@ -109,10 +138,33 @@ impl TrafficView {
             let owner = facts.process.and_then(|id| owners.of(processes, id));
             view.set_process(owner.map(|owner| &processes[owner]));
             view.estimate = *sample > 1;
-            view.alert = alert(view.alert, view.speed.average, self.alerts.thresholds.flow);
+            view.alert = alert(view.alert, view.rates.average(), self.alerts.thresholds.flow);
             self.alerts.flows += usize::from(view.alert);
         }
-        views.truncate(flows.len());
+    }
+
+    fn end_flows(&mut self, facts: Option<&Flows>, count: usize) {
+        let Some(Flows { flows: _, capacity, evicted, expired, untracked, gone: _, sample }) =
+            facts
+        else {
+            (self.flows, self.flow_table) = (None, FlowTable::default());
+            self.alerts.flows = 0;
+            return;
+        };
+        self.flow_table = FlowTable {
+            used: count,
+            capacity: *capacity,
+            evicted: *evicted,
+            expired: *expired,
+            untracked: *untracked,
+            sample: *sample,
+        };
+        let views = self.flows.get_or_insert_default();
+        views.truncate(count);
+        // After a flood.
+        if views.capacity() > LITTLE.max(4 * count) {
+            views.shrink_to(LITTLE.max(2 * count));
+        }
     }
 
     fn update_interfaces(

@@ -122,6 +122,11 @@ impl Screen {
         true
     }
 
+    /// The latest tick, for who has lent its flows: without them nothing is to be drawn or typed.
+    pub(super) const fn shown(&mut self) -> &mut Shown {
+        &mut self.live.shown
+    }
+
     /// Takes in what somebody did.
     pub fn input(&mut self, input: Input) -> Effect {
         self.refresh();

@@ -6,6 +6,10 @@ use crate::sinks::tui::cell::Cell;
 use crate::sinks::tui::data::Data;
 use crate::sinks::tui::tabs::{TabName, tab};
 
+/// Of more rows the cells that they are sorted by are made anew for each comparison: that takes
+/// twice the time, and no memory.
+const MANY: usize = 16_384;
+
 /// Fills `order` with the places of the rows in the data.
 pub(super) fn order(data: &Data, state: &State, filter: &Filter, order: &mut Vec<u32>) {
     let tab = tab(state.tab);
@@ -14,18 +18,25 @@ pub(super) fn order(data: &Data, state: &State, filter: &Filter, order: &mut Vec
     let wanted = |row: usize| is_in_scope(data, state, row) && filter.shows(data, state.tab, row);
     let column = &tab.columns[table.sort.min(tab.columns.len() - 1)];
     let descending = column.is_descending() != table.reversed;
-    let rows = (0..count).filter(|row| wanted(*row as usize));
-    let mut keyed: Vec<(Cell<'_>, u32)> =
-        rows.map(|row| ((column.cell)(data, row as usize), row)).collect();
-    keyed.sort_unstable_by(|(left, a), (right, b)| {
+    let cell = |row: u32| (column.cell)(data, row as usize);
+    let compare = |(left, a): (&Cell<'_>, u32), (right, b): (&Cell<'_>, u32)| {
         let known = (*left == Cell::Absent).cmp(&(*right == Cell::Absent));
         let order = left.compare(right);
         let order = if descending { order.reverse() } else { order };
         // By the last, equal rows do not change places.
-        known.then(order).then(a.cmp(b))
-    });
+        known.then(order).then(a.cmp(&b))
+    };
     order.clear();
-    order.extend(keyed.into_iter().map(|(_, row)| row));
+    order.extend((0..count).filter(|row| wanted(*row as usize)));
+    if order.len() > MANY {
+        order.sort_unstable_by(|a, b| compare((&cell(*a), *a), (&cell(*b), *b)));
+        return;
+    }
+    let mut keyed: Vec<(Cell<'_>, u32)> = order.iter().map(|row| (cell(*row), *row)).collect();
+    keyed.sort_unstable_by(|(left, a), (right, b)| compare((left, *a), (right, *b)));
+    for (row, (_, sorted)) in order.iter_mut().zip(keyed) {
+        *row = sorted;
+    }
 }
 
 fn is_in_scope(data: &Data, state: &State, row: usize) -> bool {
@@ -54,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::model::human::Units;
-    use crate::model::traffic::view::{Speed, TrafficView};
+    use crate::model::traffic::view::{FlowRates, Speed, TrafficView};
     use crate::sinks::tui::samples::Router;
 
     /// Numbers that are no chance, and look like one.
@@ -85,9 +96,9 @@ mod tests {
             (process.rx, process.tx) = (mixed.speed(), mixed.speed());
         }
         for flow in traffic.flows.iter_mut().flatten() {
-            (flow.speed, flow.packets_per_s) = (mixed.speed(), mixed.rate());
+            flow.rates = FlowRates::new(mixed.speed(), mixed.rate());
             flow.key.vlan = mixed.one_of(&[None, Some(0), Some(7)]);
-            flow.last = Duration::from_millis(mixed.one_of(&[0, 1, 1_000]));
+            flow.last = Duration::from_millis(mixed.one_of(&[0, 1, 1_000])).into();
         }
         for traffic in traffic.interfaces.iter_mut().flatten() {
             (traffic.rx.burst, traffic.tx.burst) = (mixed.rate(), mixed.rate());

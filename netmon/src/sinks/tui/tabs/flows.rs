@@ -20,16 +20,16 @@ pub(super) const TAB: Tab = Tab {
         column("PROTO", 0, Width::Between(5, 6), protocol),
         column("SOURCE", 0, Width::Between(16, 47), |d, i| end(of(d, i), End::Source)),
         column("DESTINATION", 0, Width::Between(16, 47), |d, i| end(of(d, i), End::Destination)),
-        column("RATE", 0, Width::Rate, |d, i| Cell::rate(of(d, i).speed.now)),
-        column("AVG", 3, Width::Rate, |d, i| Cell::rate(of(d, i).speed.average)),
-        column("PEAK", 5, Width::Rate, |d, i| Cell::rate(of(d, i).speed.peak)),
+        column("RATE", 0, Width::Rate, |d, i| Cell::rate(of(d, i).speed().now)),
+        column("AVG", 3, Width::Rate, |d, i| Cell::rate(of(d, i).speed().average)),
+        column("PEAK", 5, Width::Rate, |d, i| Cell::rate(of(d, i).speed().peak)),
         column("PKT/S", 4, Width::Count, |d, i| {
-            of(d, i).packets_per_s.map_or(Cell::Absent, Cell::PerSecond)
+            of(d, i).packets_per_s().map_or(Cell::Absent, Cell::PerSecond)
         }),
         column("BYTES", 2, Width::Amount, |d, i| Cell::Bytes(of(d, i).wire.bytes)),
         column("PKTS", 7, Width::Count, |d, i| Cell::Count(of(d, i).wire.packets)),
-        column("AGE", 5, Width::Digits(6), |d, i| Cell::Ago(of(d, i).first)),
-        column("IDLE", 6, Width::Digits(6), |d, i| Cell::Ago(of(d, i).last)),
+        column("AGE", 5, Width::Digits(6), |d, i| Cell::Ago(of(d, i).first.get())),
+        column("IDLE", 6, Width::Digits(6), |d, i| Cell::Ago(of(d, i).last.get())),
         column("VLAN", 9, Width::Digits(4), |d, i| {
             of(d, i).key.vlan.map_or(Cell::Absent, |vlan| Cell::Number(vlan.into()))
         }),
@@ -84,9 +84,9 @@ fn detail(data: &Data, row: usize, tell: &mut Tell<'_>) {
         tell("pid", Cell::Number(process.pid.into()));
     }
     tell("packets", Cell::Count(flow.wire.packets));
-    tell("peak", Cell::rate(flow.speed.peak));
-    tell("age", Cell::Ago(flow.first));
-    tell("idle", Cell::Ago(flow.last));
+    tell("peak", Cell::rate(flow.speed().peak));
+    tell("age", Cell::Ago(flow.first.get()));
+    tell("idle", Cell::Ago(flow.last.get()));
     if flow.key.protocol == Protocol::Ip(6) {
         tell("flags", Cell::Flags(flow.tcp_flags));
     }

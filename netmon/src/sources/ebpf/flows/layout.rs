@@ -52,10 +52,15 @@ impl Layout {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(SLOT_BLOCK);
         let slots = slots.next_multiple_of(SLOT_BLOCK);
         let burst_slots = wanted.min(within(ring)).min(slots);
+        // Flows that nobody wants cost least where hardly a packet is looked at.
+        let (capacity, sample) = match options.keep {
+            true => (options.capacity.clamp(1, MOST_FLOWS), options.sample.max(1)),
+            false => (1, u32::MAX),
+        };
         Self {
             cpus,
-            capacity: options.capacity.clamp(1, MOST_FLOWS),
-            sample: options.sample.max(1),
+            capacity,
+            sample,
             totals_slots: slots.min(within(size_of::<SlotTotals>())),
             burst_slots,
             burst_slots_of_all: burst_slots * cpus,
@@ -113,5 +118,8 @@ mod tests {
         let options = FlowOptions { capacity: 0, sample: 0, ..FlowOptions::default() };
         let least = Layout::of(&options, 8, 1, Duration::ZERO);
         assert_eq!((least.capacity, least.sample, least.burst_slots), (1, 1, 16));
+        let options = FlowOptions { keep: false, ..FlowOptions::default() };
+        let none = Layout::of(&options, 8, 1, Duration::ZERO);
+        assert_eq!((none.capacity, none.sample), (1, u32::MAX));
     }
 }

@@ -16,7 +16,7 @@ use super::table::FlowTable;
 use super::totals::Totals;
 use crate::model::accounting::Traffic;
 use crate::model::link::IfIndex;
-use crate::model::traffic::facts::{FlowFacts, Flows, InterfaceFacts, Missing, Part, TrafficFacts};
+use crate::model::traffic::facts::{FlowFacts, Flows, Missing, Part, TrafficFacts};
 use crate::model::traffic::options::FlowOptions;
 use crate::sources::ebpf::errors::EbpfUnavailable;
 use crate::sources::ebpf::mapped::MappedArray;
@@ -24,6 +24,8 @@ use crate::sources::ebpf::object::take_map;
 
 /// Flows that are taken out at one reading: each takes a system call, and the tick has to go on.
 const MOST_REMOVALS: usize = 2048;
+/// So many are kept that might be taken out, before the older half of them is chosen.
+const MOST_RESTING: usize = 2 * MOST_REMOVALS;
 
 /// Reads what the programs count.
 pub struct FlowReader {
@@ -38,8 +40,8 @@ pub struct FlowReader {
     expired: u64,
     evicted: u64,
     gone: Traffic,
-    /// Flows without a packet since the reading before, and when they had their last.
-    resting: Vec<(u64, FlowKey)>,
+    resting: Resting,
+    keep: bool,
 }
 
 impl FlowReader {
@@ -68,7 +70,8 @@ impl FlowReader {
             expired: 0,
             evicted: 0,
             gone: Traffic::default(),
-            resting: Vec::new(),
+            resting: Resting::default(),
+            keep: options.keep,
         })
     }
 
@@ -77,45 +80,64 @@ impl FlowReader {
         self.totals.begin(slot);
     }
 
-    /// Reads flows, and the totals of these interfaces (with slot and life) into the facts.
-    pub fn read(
+    /// Reads the totals of these interfaces (with slot and life) into the facts.
+    pub fn read_totals(
         &mut self,
         interfaces: impl Iterator<Item = (IfIndex, u32, u32)>,
         facts: &mut TrafficFacts,
     ) {
         facts.missing.retain(|missing| missing.part != Part::Flows);
-        let mut flows = facts.flows.take().unwrap_or_default();
         let mut totals = facts.interfaces.take().unwrap_or_default();
-        match self.try_read(interfaces, &mut flows, &mut totals) {
-            Ok(()) => {
-                facts.flows = Some(flows);
+        match self.clock.now() {
+            Ok(now) => {
+                self.totals.read(&self.clock, now, interfaces, &mut totals);
                 facts.interfaces = Some(totals);
             }
-            Err(error) => facts.missing.push(Missing {
-                part: Part::Flows,
-                why: format!("the table of flows cannot be read: {error}"),
-            }),
+            Err(error) => set_missing(facts, &error),
         }
     }
 
-    fn try_read(
+    /// Reads flows, and hands them to `take` part by part: a table that is full is long, and is
+    /// to be kept only where it is shown. Afterwards the facts have the last part, and the rest
+    /// of what is known of the table. Without flows that anybody wants there is nothing to read.
+    pub fn read_flows(&mut self, facts: &mut TrafficFacts, mut take: impl FnMut(&mut Flows)) {
+        if !self.keep {
+            facts.flows = None;
+            return;
+        }
+        let mut flows = facts.flows.take().unwrap_or_default();
+        match self.try_read(&mut flows, &mut take) {
+            Ok(()) => facts.flows = Some(flows),
+            Err(error) => set_missing(facts, &error),
+        }
+    }
+
+    /// Reads all of it into the facts.
+    pub fn read(
         &mut self,
         interfaces: impl Iterator<Item = (IfIndex, u32, u32)>,
-        flows: &mut Flows,
-        totals: &mut Vec<InterfaceFacts>,
-    ) -> io::Result<()> {
+        facts: &mut TrafficFacts,
+    ) {
+        self.read_totals(interfaces, facts);
+        let mut all = Vec::new();
+        self.read_flows(facts, |part| all.append(&mut part.flows));
+        if let Some(flows) = &mut facts.flows {
+            flows.flows = all;
+        }
+    }
+
+    fn try_read(&mut self, flows: &mut Flows, take: &mut impl FnMut(&mut Flows)) -> io::Result<()> {
         let now = self.clock.now()?;
-        self.totals.read(&self.clock, now, interfaces, totals);
-        self.read_flows(flows)?;
         let Layout { capacity, sample, .. } = self.totals.layout;
         flows.capacity = capacity;
         flows.sample = sample;
+        let count = self.read_parts(flows, take)?;
         flows.evicted = self.evicted;
         flows.expired = self.expired;
         flows.gone = self.gone;
         flows.untracked = self.untracked();
         // What is taken out now is in the table as it was read, so it is told the next time.
-        if let Err(error) = self.make_room(flows.flows.len(), now) {
+        if let Err(error) = self.make_room(count, now) {
             // What was read holds. Flows stay, and if that goes on new ones become `untracked`.
             tracing::debug!("a flow cannot be taken out of the table: {error}");
         }
@@ -123,31 +145,40 @@ impl FlowReader {
         Ok(())
     }
 
-    fn read_flows(&mut self, flows: &mut Flows) -> io::Result<()> {
+    /// Returns how many there are.
+    fn read_parts(
+        &mut self,
+        flows: &mut Flows,
+        take: &mut impl FnMut(&mut Flows),
+    ) -> io::Result<usize> {
         let Self { clock, table, ids, resting, before, .. } = self;
-        let sample = self.totals.layout.sample;
-        resting.clear();
-        flows.flows.clear();
+        let (sample, mut count) = (flows.sample, 0);
+        resting.0.clear();
         ids.begin();
-        table.read(|key, value| {
-            let (id, life) = ids.of(key);
-            if value.last < *before {
-                resting.push((value.last, *key));
+        table.read(|keys, values| {
+            flows.flows.clear();
+            for (key, value) in keys.iter().zip(values) {
+                if value.last < *before {
+                    resting.add(value.last, key);
+                }
+                let (id, life) = ids.of(key);
+                flows.flows.push(FlowFacts {
+                    id,
+                    life,
+                    key: decode::key(key),
+                    skb: decode::skb(value, sample),
+                    wire: decode::wire(value, sample),
+                    first: clock.time(value.first),
+                    last: clock.time(value.last),
+                    tcp_flags: value.tcp_flags as u8,
+                    process: None,
+                });
             }
-            flows.flows.push(FlowFacts {
-                id,
-                life,
-                key: decode::key(key),
-                skb: decode::skb(value, sample),
-                wire: decode::wire(value, sample),
-                first: clock.time(value.first),
-                last: clock.time(value.last),
-                tcp_flags: value.tcp_flags as u8,
-                process: None,
-            });
+            count += keys.len();
+            take(flows);
         })?;
-        ids.end(flows.flows.len());
-        Ok(())
+        ids.end();
+        Ok(count)
     }
 
     /// Takes out flows that are idle for long, and where the table is nearly full those that had
@@ -160,12 +191,9 @@ impl FlowReader {
             false => 0,
         };
         let mut resting = std::mem::take(&mut self.resting);
-        let idle = resting.iter().filter(|(last, _)| *last < limit).count();
-        let removals = idle.max(wanted).min(resting.len()).min(MOST_REMOVALS);
-        if 0 < removals && removals < resting.len() {
-            resting.select_nth_unstable_by_key(removals - 1, |(last, _)| *last);
-        }
-        let result = resting[..removals].iter().try_for_each(|(last, key)| {
+        let idle = resting.0.iter().filter(|(last, _)| *last < limit).count();
+        let removals = idle.max(wanted).min(MOST_REMOVALS);
+        let result = resting.oldest(removals).iter().try_for_each(|(last, key)| {
             if let Some(value) = self.table.remove(key)? {
                 let carried = decode::wire(&value, self.totals.layout.sample);
                 self.gone = self.gone.plus(carried);
@@ -186,6 +214,36 @@ impl FlowReader {
         };
         (0..self.cpus.length()).fold(Traffic::default(), add)
     }
+}
+
+/// Flows without a packet since the reading before, and when they had their last: of more than
+/// can be taken out those that had it first.
+#[derive(Default)]
+struct Resting(Vec<(u64, FlowKey)>);
+
+impl Resting {
+    fn add(&mut self, last: u64, key: &FlowKey) {
+        if self.0.len() >= MOST_RESTING {
+            self.oldest(MOST_REMOVALS);
+            self.0.truncate(MOST_REMOVALS);
+        }
+        self.0.push((last, *key));
+    }
+
+    /// So many of them, or all.
+    fn oldest(&mut self, count: usize) -> &[(u64, FlowKey)] {
+        if 0 < count && count < self.0.len() {
+            self.0.select_nth_unstable_by_key(count - 1, |(last, _)| *last);
+        }
+        &self.0[..count.min(self.0.len())]
+    }
+}
+
+fn set_missing(facts: &mut TrafficFacts, error: &io::Error) {
+    facts.missing.push(Missing {
+        part: Part::Flows,
+        why: format!("the table of flows cannot be read: {error}"),
+    });
 }
 
 fn unavailable(

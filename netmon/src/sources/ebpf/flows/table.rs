@@ -12,8 +12,8 @@ const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 
-/// Flows a system call: few calls, and what they give stays in the caches.
-const BATCH: usize = 4096;
+/// Flows a system call: few calls, and what they give stays in the caches and takes little memory.
+pub(super) const BATCH: usize = 1024;
 
 /// The arguments of commands for one element in `union bpf_attr`.
 #[repr(C)]
@@ -53,12 +53,15 @@ impl FlowTable {
         Self { map, keys, values, two_calls: false }
     }
 
-    /// Gives every flow that there is to `take`. One that comes or goes meanwhile may be missed;
-    /// one that stays is given once.
+    /// Gives every flow that there is to `take`, a part after the other. One that comes or goes
+    /// meanwhile may be missed; one that stays is given once.
     ///
     /// # Errors
     /// Those of bpf(2).
-    pub(super) fn read(&mut self, mut take: impl FnMut(&FlowKey, &FlowValue)) -> io::Result<()> {
+    pub(super) fn read(
+        &mut self,
+        mut take: impl FnMut(&[FlowKey], &[FlowValue]),
+    ) -> io::Result<()> {
         // The kernel's position in the table, a number of 32 bits.
         let mut position = [0_u32; 2];
         let mut is_first = true;
@@ -89,9 +92,7 @@ impl FlowTable {
                 Some(_) => return result,
             }
             let count = batch.count as usize;
-            for (key, value) in self.keys[..count].iter().zip(&self.values) {
-                take(key, value);
-            }
+            take(&self.keys[..count], &self.values[..count]);
             if errno == Some(libc::ENOENT) {
                 return Ok(());
             }
