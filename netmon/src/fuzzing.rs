@@ -45,16 +45,10 @@ pub fn xdp_features(datagram: &[u8]) -> io::Result<(Option<u16>, Devices)> {
     xdp_features::decode(datagram)
 }
 
-/// The interfaces that a datagram of rtnetlink describes.
+/// The interfaces that a datagram of rtnetlink describes, each with its name as it stands there.
 #[must_use]
-pub fn links(datagram: &[u8]) -> Vec<Link> {
-    let mut found = Vec::new();
-    each_message(datagram, |message| {
-        if let RouteNetlinkMessage::NewLink(link) = message {
-            found.extend(links::describe(link).map(|(link, _)| link));
-        }
-    });
-    found
+pub fn links(datagram: &[u8]) -> Vec<(Link, Vec<u8>)> {
+    links::described(datagram).map(|it| (it.link, it.name.to_vec())).collect()
 }
 
 /// The queueing disciplines that a datagram of rtnetlink describes.

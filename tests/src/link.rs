@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use rtnetlink::{
     Handle, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan,
+    packet_core::DefaultNla,
     packet_route::link::{
         InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, LinkMode, MacVlanMode,
     },
@@ -37,6 +38,16 @@ impl Namespace {
     pub fn link(&self, name: &str) -> Result<LinkMessage> {
         let name = name.to_owned();
         self.netlink(async move |handle| get(&handle, &name).await)
+    }
+
+    /// Gives a link a text that need not be UTF-8: its name (`IFLA_IFNAME`, 3) or its alias
+    /// (`IFLA_IFALIAS`, 20).
+    ///
+    /// # Errors
+    /// When there is no such link, or the kernel refuses the text.
+    pub fn set_text(&self, name: &str, kind: u16, text: &[u8]) -> Result<()> {
+        let attribute = LinkAttribute::Other(DefaultNla::new(kind, [text, b"\0"].concat()));
+        self.change(name, move |link| link.append_extra_attribute(attribute.clone()))
     }
 
     /// Whether a link has been set up (IFF_UP), whatever its operational state.

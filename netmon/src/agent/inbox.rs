@@ -8,10 +8,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::model::link::IfIndex;
 use crate::recovery::link_control::SetUpError;
 use crate::sources::ebpf::attacher::Outcome;
 use crate::sources::netlink::links::{LinkNews, News};
+
+/// News that may wait for the agent. What comes meanwhile waits in the kernel's buffer, which has
+/// an end.
+const MOST_NEWS: usize = 1024;
 
 /// Why the agent has ended.
 #[derive(Debug)]
@@ -39,8 +45,8 @@ pub enum End {
 /// Something that happens between ticks.
 #[derive(Debug)]
 pub(super) enum Happening {
-    /// News of an interface.
-    News(LinkNews),
+    /// News of an interface; more may come when the permit is dropped.
+    News(LinkNews, OwnedSemaphorePermit),
     /// The programs were attached to an interface, or not.
     Outcome(Outcome),
     /// The next attempt to set an interface up may be due.
@@ -102,9 +108,12 @@ impl Inbox {
     /// Hands on the news of interfaces.
     pub(super) fn hear(&self, mut news: News) {
         let sender = self.sender.clone();
+        let room = Arc::new(Semaphore::new(MOST_NEWS));
         tokio::spawn(async move {
-            while let Some(news) = news.next().await {
-                if sender.send(Happening::News(news)).is_err() {
+            while let Ok(permit) = Arc::clone(&room).acquire_owned().await
+                && let Some(news) = news.next().await
+            {
+                if sender.send(Happening::News(news, permit)).is_err() {
                     return;
                 }
             }

@@ -49,7 +49,9 @@ impl Agent {
     /// Sets a link up without waiting for it, and looks at it again when the time has come. What was
     /// ordered is done then.
     fn set_up(&self, ifindex: IfIndex, look_again: Option<Instant>, order: Option<Arc<()>>) {
-        let (handle, inbox) = (self.links.handle(), self.inbox.sender.clone());
+        // An agent's interfaces are those of its own namespace.
+        let Some(handle) = self.links.handle() else { return };
+        let inbox = self.inbox.sender.clone();
         self.runtime.spawn(async move {
             let result = link_control::set_up(handle, ifindex).await;
             // The agent may have ended meanwhile.

@@ -247,7 +247,7 @@ impl Agent {
     /// What happened between ticks.
     fn handle(&mut self, happening: Happening) -> Option<End> {
         match happening {
-            Happening::News(news) => {
+            Happening::News(news, _permit) => {
                 self.hear(news);
                 let nothing_left = self.list.items().iter().all(|item| !item.present);
                 if nothing_left && matches!(self.upward, Upward::Superior(_)) {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use tracing::Level;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -26,6 +26,7 @@ mod signals;
 mod top;
 mod workers;
 
+use crate::model::human;
 use crate::privileges;
 use crate::sinks::messages::Lines;
 use crate::workers::launcher::Reach;
@@ -66,8 +67,13 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // A closed stderr leaves nobody to tell.
-            let _ = error.print();
+            // A closed stderr leaves nobody to report it to. What was typed is shown, not obeyed.
+            let _ = if error.use_stderr() {
+                let message = error.render().to_string();
+                std::io::stderr().write_all(human::on_terminal(&message).as_bytes())
+            } else {
+                error.print()
+            };
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USE));
         }
     };
@@ -104,7 +110,8 @@ pub fn main() -> ExitCode {
                 Failure::Other(error) => (error, ExitCode::FAILURE),
             };
             lines.flush();
-            let _ = writeln!(std::io::stderr(), "netmon: {error:#}");
+            let message = format!("netmon: {error:#}\n");
+            let _ = std::io::stderr().write_all(human::on_terminal(&message).as_bytes());
             code
         }
     }
@@ -124,11 +131,12 @@ fn start_log(verbose: u8, quiet: bool, to: Lines) {
         (false, 1) => (Level::DEBUG, Level::WARN),
         (false, _) => (Level::TRACE, Level::DEBUG),
     };
-    let levels = Targets::new().with_default(others).with_targets([
-        ("netmon", ours),
-        ("netmon_ebpf", ours),
-        ("netlink_sys", Level::WARN),
-    ]);
+    let levels =
+        Targets::new().with_default(others).with_targets([("netmon", ours), ("netmon_ebpf", ours)]);
+    // They print whole messages, which hold what others have named.
+    let of_netlink = if verbose > 1 { LevelFilter::WARN } else { LevelFilter::OFF };
+    let crates = ["netlink_sys", "netlink_proto", "netlink_packet_core", "netlink_packet_route"];
+    let levels = levels.with_targets(crates.map(|name| (name, of_netlink)));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || to.clone())
         .with_target(verbose > 1)

@@ -71,8 +71,10 @@ pub(super) fn start(
     })
     .map_err(Failure::other)?;
     monitor.stop_at(async move { signals.first().await });
-    if own {
-        monitor.watch_own((links, news), existing);
+    match own {
+        true => monitor.watch_own((links, news), existing),
+        // Nobody would read what is subscribed to.
+        false => drop((links, news)),
     }
     drop(entered);
     let (end, report, messages) = runtime.block_on(monitor.run(asked.limits, signals::restore));

@@ -187,7 +187,10 @@ struct Around {
 impl Around {
     async fn look(links: &Links) -> Result<Self, LinksError> {
         let began = Instant::now();
-        let queues = queues(&links.handle()).await;
+        let queues = match links.handle() {
+            Some(handle) => queues(&handle).await,
+            None => HashMap::new(),
+        };
         let late = began.elapsed() + LATE;
         let links = links.list().await?;
         let xdp = links.into_iter().map(|link| (link.ifindex.0, link.xdp)).collect();

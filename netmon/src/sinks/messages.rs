@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::output::patiently;
 use crate::model::event::{Event, EventKind};
+use crate::model::human;
 
 /// Lines that may wait.
 const QUEUE: usize = 1024;
@@ -109,6 +110,8 @@ impl Lines {
                 self.lost.fetch_add(lost, Ordering::Relaxed);
             }
         }
+        // Names in it may hold what a terminal would obey, and a log's reader likewise.
+        let line = human::on_terminal(&String::from_utf8_lossy(&line)).into_owned().into_bytes();
         if let Err(TrySendError::Full(_)) = self.items.try_send(Item::Line(line)) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }

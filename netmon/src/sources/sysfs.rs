@@ -17,6 +17,7 @@ use nix::sys::stat::Mode;
 
 use crate::model::link::{IfIndex, Link, LinkState, OperState};
 use crate::model::snapshot::{DeviceCounters, DeviceStats};
+use crate::sources::netlink::ethtool::name_of;
 
 /// A u64 has 20 digits and the kernel adds a line feed; a state word is shorter.
 const LONGEST_VALUE: usize = 32;
@@ -51,7 +52,8 @@ impl Sysfs {
             .filter_map(|folder| {
                 let folder = folder.ok()?;
                 let ifindex = Value::open(&folder.path().join("ifindex")).number()?;
-                Some((folder.file_name().into_string().ok()?, ifindex))
+                // As rtnetlink's names that are not UTF-8 are shown.
+                Some((folder.file_name().to_string_lossy().into_owned(), ifindex))
             })
             .collect();
         let expected = links.iter().map(|link| (link.name.to_string(), link.ifindex.0.into()));
@@ -61,7 +63,14 @@ impl Sysfs {
     /// Opens an interface's files. `None` when the folder shows another interface of that name.
     #[must_use]
     pub fn open(&self, name: &str, ifindex: IfIndex) -> Option<InterfaceFiles> {
-        let folder = Folder::open(&self.root.join(name));
+        let mut path = self.root.join(name);
+        if name.contains(char::REPLACEMENT_CHARACTER)
+            && let Ok(name) = name_of(ifindex)
+        {
+            // The folder has the name that is not UTF-8.
+            path = self.root.join(name);
+        }
+        let folder = Folder::open(&path);
         let shown = folder.value("ifindex").number();
         if shown.is_some_and(|shown| shown != u64::from(ifindex.0)) {
             return None;

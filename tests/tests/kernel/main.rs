@@ -38,6 +38,7 @@ mod report;
 mod scale;
 mod segments;
 mod socket;
+mod texts;
 mod top;
 mod tracing;
 mod workers;
@@ -93,6 +94,7 @@ const SUBJECTS: &[(&str, &[Test])] = &[
     ("workers::socket", workers::socket::TESTS),
     ("workers::privileges", workers::privileges::TESTS),
     ("workers::end", workers::end::TESTS),
+    ("texts", texts::TESTS),
     ("drops", drops::TESTS),
     ("processes", processes::TESTS),
     ("processes::ways", processes::ways::TESTS),

@@ -2,6 +2,7 @@
 //! to. Another's program is never replaced. What is attached is owned by [`Attachment`]; links go
 //! with the process, filters of clsact do not (see [`super::clsact`]).
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 
@@ -108,8 +109,12 @@ pub fn attach(
     ifindex: IfIndex,
     hook: Hook,
 ) -> Result<Attachment, String> {
-    let Some(name) = name_of(ifindex) else {
-        return Err("it was removed before the programs were attached".to_owned());
+    let name = match name_of(ifindex) {
+        Ok(name) => name,
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            return Err("it was removed before the programs were attached".to_owned());
+        }
+        Err(error) => return Err(format!("its name cannot be read: {error}")),
     };
     let (xdp, note) = match attach_xdp(programs, (ifindex, &name), hook) {
         Ok(xdp) => (xdp, None),
@@ -136,7 +141,7 @@ pub fn attach(
 /// `Ok(None)`: not asked for. An error is the reason to fall back to TC, in words.
 fn attach_xdp(
     programs: &Programs,
-    (ifindex, name): (IfIndex, &str),
+    (ifindex, name): (IfIndex, &OsStr),
     hook: Hook,
 ) -> Result<Option<Attached>, String> {
     let (kind, mode, frags_first) = match hook {
@@ -171,7 +176,7 @@ fn attach_xdp(
     }
 }
 
-fn is_veth(name: &str) -> bool {
+fn is_veth(name: &OsStr) -> bool {
     Ethtool::new().is_ok_and(|ethtool| ethtool.driver(name).as_deref() == Some("veth"))
 }
 

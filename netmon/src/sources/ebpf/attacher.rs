@@ -281,7 +281,7 @@ impl<T: Fn(Outcome)> Worker<T> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner).remove(&ifindex);
         let (_, attachment) = self.attached.get(&ifindex)?;
         // Of a device that is gone all is detached, which is no news.
-        name_of(ifindex)?;
+        name_of(ifindex).ok()?;
         match attachment.as_ref()?.look(&mut self.clsact) {
             Ok(finding) => Some(Outcome::Looked { ifindex, finding }),
             Err(error) => {

@@ -153,7 +153,9 @@ impl Clsact {
             Ok(()) => Ok(true),
             Err(Error::NetlinkError(answer)) if answer.raw_code() == -libc::EEXIST => {
                 if !self.runtime.block_on(with_clsact(&handle)).contains(&ifindex) {
-                    return Err(NoClsact::Ingress(name_of(ifindex).unwrap_or_default()));
+                    return Err(NoClsact::Ingress(
+                        name_of(ifindex).unwrap_or_default().to_string_lossy().into_owned(),
+                    ));
                 }
                 let present = self.runtime.block_on(filters(&handle, ifindex))?;
                 Ok(present.iter().any(|filter| filter.is_ours() && filter.made_qdisc()))

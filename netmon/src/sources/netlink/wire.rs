@@ -1,5 +1,6 @@
-//! Netlink's framing (netlink(7)), for the two conversations that no crate carries without
-//! allocating or at all: statistics on the tick's path, and XDP features.
+//! Netlink's framing (netlink(7)), for the conversations that no crate carries as they have to be:
+//! statistics on the tick's path without allocating, XDP features at all, and the interfaces
+//! whatever texts their descriptions hold.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -46,7 +47,10 @@ pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
 /// What matters of `struct nlmsghdr`.
 pub(super) struct Header {
     pub(super) kind: u16,
+    pub(super) flags: u16,
     pub(super) sequence: u32,
+    /// Whom it answers: the port of the socket that asked.
+    pub(super) port: u32,
 }
 
 /// The messages of a datagram, headers off. Ends at the first that is cut short.
@@ -56,10 +60,16 @@ impl<'a> Iterator for Messages<'a> {
     type Item = (Header, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let [l0, l1, l2, l3, k0, k1, _, _, s0, s1, s2, s3, ..] = *self.0.first_chunk::<HEADER>()?;
+        let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, p0, p1, p2, p3] =
+            *self.0.first_chunk::<HEADER>()?;
         let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
         let kind = u16::from_ne_bytes([k0, k1]);
-        let header = Header { kind, sequence: u32::from_ne_bytes([s0, s1, s2, s3]) };
+        let header = Header {
+            kind,
+            flags: u16::from_ne_bytes([f0, f1]),
+            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            port: u32::from_ne_bytes([p0, p1, p2, p3]),
+        };
         let payload = self.0.get(HEADER..length)?;
         self.0 = self.0.get(aligned(length)..).unwrap_or_default();
         Some((header, payload))

@@ -1,10 +1,11 @@
 //! What happens between ticks comes in through one channel, as it does in the agent.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::peers::PeerId;
 use super::places::Found;
@@ -19,17 +20,21 @@ use crate::workers::namespace::Changes;
 use crate::workers::peer;
 use crate::workers::protocol::ToMonitor;
 
+/// News of one namespace that may wait. What comes meanwhile waits in the kernel's buffer, which
+/// has an end.
+const MOST_NEWS: usize = 256;
 /// Between attempts to see what cannot be seen.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Something that happened.
 pub(super) enum Happening {
-    /// News of an interface in the namespace of this number.
-    News(u32, LinkNews),
+    /// News of an interface in the namespace of this number; more may come when the permit is
+    /// dropped.
+    News(u32, LinkNews, OwnedSemaphorePermit),
     /// State and counters of a namespace's interfaces were read at this time.
     Counters(u32, Vec<LinkStats>, Instant),
-    /// Namespaces have come or gone.
-    Namespaces,
+    /// Namespaces have come or gone; this is not said again until the permit is dropped.
+    Namespaces(OwnedSemaphorePermit),
     /// A namespace was looked into, or not.
     Opened(Found, Result<Opened, LaunchError>),
     /// It was seen which namespace is there now, or not.
@@ -78,8 +83,11 @@ pub(super) fn namespaces(sender: Sender) {
             Err(error) => return tracing::warn!("namespaces that come are not seen: {error}"),
         };
         let mut blind = false;
+        let room = Arc::new(Semaphore::new(1));
         // What came before there was somebody to tell.
-        while sender.send(Happening::Namespaces).is_ok() {
+        while let Ok(permit) = Arc::clone(&room).acquire_owned().await
+            && sender.send(Happening::Namespaces(permit)).is_ok()
+        {
             let seen = changes.next().await;
             if let Err(error) = &seen {
                 // Too many open files, which may pass.
@@ -95,9 +103,12 @@ pub(super) fn namespaces(sender: Sender) {
 
 /// Hands on the news of a namespace's interfaces, until it is aborted.
 pub(super) fn news(space: u32, mut news: News, sender: Sender) -> tokio::task::JoinHandle<()> {
+    let room = Arc::new(Semaphore::new(MOST_NEWS));
     tokio::spawn(async move {
-        while let Some(news) = news.next().await {
-            if sender.send(Happening::News(space, news)).is_err() {
+        while let Ok(permit) = Arc::clone(&room).acquire_owned().await
+            && let Some(news) = news.next().await
+        {
+            if sender.send(Happening::News(space, news, permit)).is_err() {
                 return;
             }
         }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use rtnetlink::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
@@ -19,6 +18,7 @@ use super::space::{Place, Space};
 use crate::agent::watchlist::Watched;
 use crate::config::WorkerLimits;
 use crate::sources::netlink::link_stats::{self, LinkStats};
+use crate::sources::netlink::links::Statistics;
 use crate::workers::course::Stage;
 
 impl NetworkMonitor {
@@ -133,7 +133,9 @@ impl NetworkMonitor {
             let wanted =
                 space.list.items().iter().any(|item| item.present && item.live.needs_the_kernels());
             let id = space.id;
-            space.count_by_kernel(wanted, |handle| read_on(id, handle, interval, sender.clone()));
+            space.count_by_kernel(wanted, |statistics| {
+                read_on(id, statistics, interval, sender.clone())
+            });
         }
     }
 
@@ -186,14 +188,14 @@ fn why(limit: Limit, limits: WorkerLimits) -> Arc<str> {
 /// Reads the counters of a namespace's interfaces now, and at each tick as interface monitors do.
 fn read_on(
     space: u32,
-    handle: Handle,
+    statistics: Statistics,
     interval: Duration,
     sender: UnboundedSender<Happening>,
 ) -> AbortHandle {
     let reading = tokio::spawn(async move {
         loop {
             let at = Instant::now();
-            match link_stats::read(&handle).await {
+            match link_stats::read(&statistics) {
                 Ok(mut read) => {
                     read.sort_unstable_by_key(|stats| stats.ifindex);
                     if sender.send(Happening::Counters(space, read, at)).is_err() {

@@ -246,9 +246,9 @@ impl NetworkMonitor {
     /// The inbox is never closed, since this holds it open.
     async fn handle(&mut self, happening: Option<Happening>) -> Option<End> {
         match happening? {
-            Happening::News(space, news) => self.hear_news(space, news).await,
+            Happening::News(space, news, _permit) => self.hear_news(space, news).await,
             Happening::Counters(space, read, at) => self.hear_the_kernel(space, &read, at),
-            Happening::Namespaces => self.follow_namespaces(),
+            Happening::Namespaces(_permit) => self.follow_namespaces(),
             Happening::Opened(found, opened) => return self.opened(found, opened).await,
             Happening::Looked(found, looked) => self.looked(found, looked),
             Happening::Spawned(place, spawned) => {

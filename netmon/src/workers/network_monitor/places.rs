@@ -159,7 +159,10 @@ impl NetworkMonitor {
             (self.spaces[at].inode, self.spaces[at].idle) = (opened.inode, Some(Idle::Own));
             return None;
         }
-        let (links, news) = Links::over(opened.links);
+        let (links, news) = match Links::over(opened.links) {
+            Ok(connection) => connection,
+            Err(error) => return self.refused(at, &LaunchError::Failed(error.to_string())),
+        };
         match links.list().await {
             Ok(list) => {
                 if let Err(error) = self.understand(at, &list) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ecow::EcoString;
-use rtnetlink::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::post::{self, Post};
@@ -17,7 +16,7 @@ use crate::model::link::{IfIndex, Link};
 use crate::model::select::Literal;
 use crate::model::snapshot::InterfaceFacts;
 use crate::recovery::policy::Policy;
-use crate::sources::netlink::links::{LinkNews, Links, News};
+use crate::sources::netlink::links::{LinkNews, Links, News, Statistics};
 
 /// Which interface of which namespace: their numbers here, which stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +94,10 @@ impl Space {
     pub(super) fn count_by_kernel(
         &mut self,
         wanted: bool,
-        start: impl FnOnce(Handle) -> AbortHandle,
+        start: impl FnOnce(Statistics) -> AbortHandle,
     ) {
         match (&self.links, &self.counters) {
-            (Some(links), None) if wanted => self.counters = Some(start(links.handle())),
+            (Some(links), None) if wanted => self.counters = Some(start(links.statistics())),
             (_, Some(_)) if !wanted => drop(self.counters.take().inspect(AbortHandle::abort)),
             _ => {}
         }

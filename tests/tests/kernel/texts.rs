@@ -1,0 +1,82 @@
+//! Texts that others have given to interfaces: not UTF-8, or what a terminal would obey.
+
+use anyhow::Result;
+use netmon_tests::{frame, netns::Namespace};
+
+use crate::{
+    Test,
+    common::{agrees, interrupt, json, monitor, netmon, veth},
+};
+
+pub(super) const TESTS: &[Test] = &[
+    ("an_alias_that_is_not_utf_8_hides_nothing", an_alias_that_is_not_utf_8_hides_nothing),
+    ("a_name_that_is_not_utf_8_is_watched", a_name_that_is_not_utf_8_is_watched),
+    ("names_reach_stderr_shown_and_not_obeyed", names_reach_stderr_shown_and_not_obeyed),
+    ("news_that_nobody_reads_take_no_memory", news_that_nobody_reads_take_no_memory),
+];
+
+const IFLA_IFNAME: u16 = 3;
+const IFLA_IFALIAS: u16 = 20;
+
+fn an_alias_that_is_not_utf_8_hides_nothing() -> Result<()> {
+    let namespace = veth()?;
+    namespace.set_text("nt0", IFLA_IFALIAS, b"Geb\xe4ude")?;
+    let agent = json(&namespace, &["nt0"])?;
+    agent.says_counted("nt0", "TCX in+out")?;
+    namespace.send_frames("nt0", &frame::plain(frame::BROADCAST, 100), 12)?;
+    assert_eq!(agrees(&agent, &namespace, "nt0")?.tx.packets, Some(12));
+    let said = interrupt(agent)?.stderr;
+    assert!(!said.contains("another network namespace"), "{said}");
+    Ok(())
+}
+
+fn a_name_that_is_not_utf_8_is_watched() -> Result<()> {
+    let namespace = veth()?;
+    namespace.add_veth("zz", "other")?;
+    namespace.set_text("zz", IFLA_IFNAME, b"z\xe4")?;
+    for wanted in ["--all", "z?", "z\u{fffd}"] {
+        let agent = json(&namespace, &[wanted])?;
+        agent.says_counted("z\u{fffd}", "TCX in+out")?;
+        agent.wait_for_tick("its state", |tick| {
+            tick.interface("z\u{fffd}").is_ok_and(|told| told.is("down") || told.is("up"))
+        })?;
+        let said = interrupt(agent)?.stderr;
+        assert_eq!(said.matches("is not UTF-8").count(), 1, "{said}");
+        assert!(!said.contains("another network namespace"), "{said}");
+    }
+    Ok(())
+}
+
+fn names_reach_stderr_shown_and_not_obeyed() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let name = "n\u{1b}[31m";
+    namespace.add_veth_up(name, "peer")?;
+    let agent = monitor(&namespace, &["--all"]).start()?;
+    agent.says_counted("n\\u{1b}[31m", "TCX in+out")?;
+    let said = interrupt(agent)?.stderr;
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    let wrong = netmon(&namespace, &["run", "no\u{1b}[31m"]).start()?.finish()?;
+    assert!(
+        wrong.stderr.contains("no\\u{1b}[31m") && !wrong.stderr.contains('\u{1b}'),
+        "{wrong:?}"
+    );
+    let wrong = netmon(&namespace, &["run", "--format", "no\u{1b}[31m"]).start()?.finish()?;
+    assert!(!wrong.stderr.contains('\u{1b}'), "{wrong:?}");
+    Ok(())
+}
+
+fn news_that_nobody_reads_take_no_memory() -> Result<()> {
+    let (namespace, elsewhere) = (veth()?, veth()?);
+    let agent = json(&namespace, &[&format!("{}/nt0", elsewhere.name())])?;
+    agent.fresh_tick()?;
+    let before = agent.resident_kib()?;
+    for _ in 0..200 {
+        namespace.set_down("nt0")?;
+        namespace.set_up("nt0")?;
+    }
+    agent.fresh_tick()?;
+    let after = agent.resident_kib()?;
+    // 400 changes were 15 MB.
+    assert!(after < before + 2_000, "{before} KiB, then {after} KiB");
+    interrupt(agent).map(drop)
+}
