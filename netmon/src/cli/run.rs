@@ -69,7 +69,6 @@ pub(super) fn run_with(
     }
     // From the first line that is shown Ctrl-C ends in order; at the questions it just ends.
     let signals = Signals::new().map_err(Failure::other)?;
-    privileges::raise_open_files();
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let messages = Messages::new(verbosity, lines);
     let here = tell_of_the_selection(&settings, &existing, &messages);
