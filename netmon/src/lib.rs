@@ -13,6 +13,7 @@ pub mod config;
 pub mod fuzzing;
 mod memory;
 pub mod model;
+pub mod open_files;
 pub mod privileges;
 pub mod recovery;
 pub mod sinks;

@@ -1,8 +1,7 @@
 //! Capabilities (capabilities(7)): which ones there are, and giving up those that are no longer
-//! needed. They belong to a thread, and new threads inherit them. And the limit of open files.
+//! needed. They belong to a thread, and new threads inherit them.
 
 use caps::{CapSet, Capability, CapsHashSet};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// What counting with eBPF needs to start.
 pub const FOR_EBPF: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN];
@@ -43,21 +42,6 @@ pub fn has(capability: Capability) -> bool {
 pub fn forbid_tracing() -> nix::Result<()> {
     let has_none = caps::read(None, CapSet::Permitted).is_ok_and(|held| held.is_empty());
     if has_none { Ok(()) } else { nix::sys::prctl::set_dumpable(false) }
-}
-
-/// Raises the limit of open files to the most that is allowed: an interface takes five, and
-/// thirteen when its statistics are read from sysfs, so the usual 1024 end at some 80. Gives the
-/// limit.
-pub fn raise_open_files() -> u64 {
-    let limits = getrlimit(Resource::RLIMIT_NOFILE);
-    let Ok((soft, hard)) = limits else { return u64::MAX };
-    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(error) => {
-            tracing::debug!("the limit of open files stays at {soft}: {error}");
-            soft
-        }
-    }
 }
 
 /// Gives up every capability but those of `keep` that this thread has, and lets the program that

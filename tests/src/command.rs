@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use nix::sys::{
     prctl,
+    resource::{Resource, setrlimit},
     signal::{self, SigHandler, Signal},
 };
 
@@ -33,6 +34,7 @@ pub struct AgentCommand<'a> {
     errors: Option<OwnedFd>,
     privileges: Privileges,
     leads_group: bool,
+    open_files: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl<'a> AgentCommand<'a> {
             errors: None,
             privileges: Privileges::Full,
             leads_group: false,
+            open_files: None,
         }
     }
 
@@ -122,6 +125,13 @@ impl<'a> AgentCommand<'a> {
         self
     }
 
+    /// How many files it may have open, and to how many it may raise that.
+    #[must_use]
+    pub fn open_files(mut self, soft: u64, hard: u64) -> Self {
+        self.open_files = Some((soft, hard));
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -144,10 +154,14 @@ impl<'a> AgentCommand<'a> {
         }
         // When the namespace's thread ends, as with the whole test process, so does the child.
         // What ignores SIGINT (a shell's background, nohup) would pass that on to it.
-        // SAFETY: between fork and exec only prctl(2) and sigaction(2) are called, and no memory
-        // is allocated; no handler of ours is taken away.
+        let open_files = self.open_files;
+        // SAFETY: between fork and exec only prctl(2), sigaction(2) and prlimit(2) are called, and
+        // no memory is allocated; no handler of ours is taken away.
         unsafe {
-            command.pre_exec(|| {
+            command.pre_exec(move || {
+                if let Some((soft, hard)) = open_files {
+                    setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+                }
                 for ending in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
                     signal::signal(ending, SigHandler::SigDfl)?;
                 }

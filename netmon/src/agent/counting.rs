@@ -256,7 +256,11 @@ impl Counting {
 }
 
 fn stats_reader() -> Option<StatsReader> {
-    StatsReader::new().inspect_err(|error| tracing::warn!("no RTM_GETSTATS: {error}")).ok()
+    StatsReader::new()
+        .inspect_err(|error| {
+            tracing::warn!("the kernel's counters (RTM_GETSTATS) cannot be read: {error}")
+        })
+        .ok()
 }
 
 /// The programs that are wanted; those that only count where the kernel takes no others.

@@ -11,11 +11,13 @@ use caps::Capability;
 use super::Failure;
 use crate::advice;
 use crate::agent::own_sysfs;
+use crate::model::human;
 use crate::model::link::{IfIndex, Link};
 use crate::model::natural;
 use crate::model::options::Hook;
 use crate::model::traffic::facts::{Missing, Part};
 use crate::model::traffic::options::FlowOptions;
+use crate::open_files;
 use crate::privileges;
 use crate::sources::ebpf::attach::{self, has_tcx};
 use crate::sources::ebpf::errors::EbpfUnavailable;
@@ -77,7 +79,7 @@ pub(super) fn doctor() -> Result<ExitCode, Failure> {
     findings.extend([programs, hook, counters(), sysfs(own_sysfs.is_some()), flows()]);
     findings.extend(processes_and_drops());
     let text = render(&findings, &existing, usable);
-    if let Err(error) = std::io::stdout().write_all(text.as_bytes())
+    if let Err(error) = std::io::stdout().write_all(human::on_terminal(&text).as_bytes())
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
         return Err(Failure::other(error));
@@ -94,7 +96,7 @@ fn render(findings: &[Finding], links: &[Link], usable: bool) -> String {
             None => "-",
         };
         let _ = writeln!(text, "{mark:<4} {what:<14} {found}");
-        if let Some(help) = help {
+        if let Some(help) = open_files::help_for(found).as_ref().or(help.as_ref()) {
             let _ = writeln!(text, "{:<19} -> {help}", "");
         }
     }

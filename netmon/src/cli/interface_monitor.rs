@@ -219,7 +219,6 @@ fn launched(
     let Some(link) = link.cloned() else {
         return Err(Failure::Other(anyhow::anyhow!("the interface {interface} is gone")));
     };
-    privileges::raise_open_files();
     let session = match runtime.block_on(report_for_duty(path, &link)) {
         Ok(session) => session,
         Err(NoOrders::SentAway(why)) => {

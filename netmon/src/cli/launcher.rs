@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use super::args::{Cli, Command, InterfaceMonitorArgs};
-
+use crate::model::human;
 use crate::workers::launcher::{Reach, serve};
 
 pub(super) fn launcher(reach: Reach) -> ExitCode {
@@ -18,7 +18,8 @@ pub(super) fn launcher(reach: Reach) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody to tell when this fails.
-            let _ = writeln!(std::io::stderr(), "netmon: the launcher: {error}");
+            let message = format!("netmon: the launcher: {error}\n");
+            let _ = std::io::stderr().write_all(human::on_terminal(&message).as_bytes());
             ExitCode::FAILURE
         }
     }

@@ -27,6 +27,7 @@ mod top;
 mod workers;
 
 use crate::model::human;
+use crate::open_files;
 use crate::privileges;
 use crate::sinks::messages::Lines;
 use crate::workers::launcher::Reach;
@@ -77,6 +78,13 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USE));
         }
     };
+    // What writes a file needs no more than that one.
+    let is_of_the_shell =
+        matches!(&cli.command, Command::Completions { .. } | Command::GenerateMan { .. });
+    if !is_of_the_shell && let Err(error) = open_files::raise() {
+        let _ = writeln!(std::io::stderr(), "netmon: {error}");
+        return ExitCode::FAILURE;
+    }
     if let Command::Launcher { here } = cli.command {
         return launcher::launcher(Reach::of(here));
     }
@@ -110,7 +118,11 @@ pub fn main() -> ExitCode {
                 Failure::Other(error) => (error, ExitCode::FAILURE),
             };
             lines.flush();
-            let message = format!("netmon: {error:#}\n");
+            let mut message = format!("netmon: {error:#}");
+            if let Some(help) = open_files::help_for(&message) {
+                message = message + "; " + &help;
+            }
+            message.push('\n');
             let _ = std::io::stderr().write_all(human::on_terminal(&message).as_bytes());
             code
         }

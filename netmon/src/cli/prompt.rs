@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, Write};
 
+use crate::model::human;
+
 /// More are better asked for by a pattern.
 const MOST: usize = 4096;
 
@@ -83,7 +85,10 @@ impl<A: BufRead, Q: Write> Dialog<'_, A, Q> {
             }
             match read(line.trim()) {
                 Ok(answer) => return Ok(answer),
-                Err(why) if self.interactive => writeln!(self.questions, "{why}")?,
+                Err(why) if self.interactive => {
+                    // It names interfaces, and what was typed.
+                    writeln!(self.questions, "{}", human::on_terminal(&why))?;
+                }
                 Err(why) => return Err(PromptError::Wrong(why)),
             }
         }
@@ -140,6 +145,15 @@ mod tests {
             "'eth0' was named before",
             "there is no interface ''",
         ] {
+            assert!(questions.contains(said), "{said}: {questions}");
+        }
+    }
+
+    #[test]
+    fn what_is_explained_is_shown_and_not_obeyed() {
+        let (_, questions) = try_ask("\u{1b}[2J\n1\ne\u{1b}[31m\nlo\n", true);
+        assert!(!questions.contains('\u{1b}'), "{questions:?}");
+        for said in [r"'\u{1b}[2J' is not a number", r"no interface 'e\u{1b}[31m'"] {
             assert!(questions.contains(said), "{said}: {questions}");
         }
     }

@@ -18,6 +18,7 @@ use super::prompt::{self, PromptError};
 use super::signals::Signals;
 use crate::agent::{Limits, LineFormat, Sink};
 use crate::config::{Layer, Settings};
+use crate::model::human;
 use crate::model::link::Link;
 use crate::model::options::Format;
 use crate::model::select::{self, Literal, SelectError, Selection, Selector};
@@ -69,7 +70,6 @@ pub(super) fn run_with(
     }
     // From the first line that is shown Ctrl-C ends in order; at the questions it just ends.
     let signals = Signals::new().map_err(Failure::other)?;
-    privileges::raise_open_files();
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Normal };
     let messages = Messages::new(verbosity, lines);
     let here = tell_of_the_selection(&settings, &existing, &messages);
@@ -172,8 +172,9 @@ fn choose(settings: &mut Settings, places: &mut Places, existing: &[Link]) -> Re
         let answers = stdin();
         let interactive = answers.is_terminal();
         if interactive {
+            let names = select::names(existing).join(", ");
             // Nobody to tell when this fails; the question fails next.
-            let _ = writeln!(stderr(), "There are: {}", select::names(existing).join(", "));
+            let _ = writeln!(stderr(), "There are: {}", human::on_terminal(&names));
         }
         let wait = settings.wait;
         let mut names = ask(&mut answers.lock(), interactive, wait, existing)?;

@@ -58,7 +58,6 @@ pub(super) fn top(
         here.check(&existing).map_err(Failure::usage)?;
     }
     let signals = Signals::new().map_err(Failure::other)?;
-    privileges::raise_open_files();
     // What happens is shown in the live view, and a table is for programs.
     let messages = Messages::new(Verbosity::Own, lines.clone());
     settings = tell_of_the_selection(&settings, &existing, &messages);

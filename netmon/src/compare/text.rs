@@ -1,8 +1,11 @@
 //! A result as text.
 
+use std::fmt::Write as _;
+
 use super::change::{Change, Changes};
 use super::outcome::{Compared, Costs, Difference, Direction, Outcome, Setting};
 use crate::model::accounting::Traffic;
+use crate::model::human::Printable;
 
 /// Adds the result to `text`.
 pub fn write(text: &mut String, outcome: &Outcome) {
@@ -64,17 +67,11 @@ pub fn verdict_of(outcome: &Outcome) -> Verdict {
     }
 }
 
-/// Adds a line. Control characters, which a name of an interface and a file may have, are shown
-/// and not obeyed.
+/// Adds a line. What a terminal would obey, which a name of an interface and a file may have, is
+/// shown.
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    for character in arguments.to_string().chars() {
-        if character.is_control() {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
-    text.push('\n');
+    // Writing into memory does not fail.
+    let _ = writeln!(text, "{}", Printable(&arguments.to_string()));
 }
 
 fn write_interface(text: &mut String, interface: &Compared) {

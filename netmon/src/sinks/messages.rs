@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::output::patiently;
 use crate::model::event::{Event, EventKind};
 use crate::model::human;
+use crate::open_files;
 
 /// Lines that may wait.
 const QUEUE: usize = 1024;
@@ -43,6 +44,8 @@ enum Item {
 pub struct Lines {
     items: SyncSender<Item>,
     lost: Arc<AtomicU64>,
+    /// What helps when too many files are open is said once.
+    advised: Arc<AtomicBool>,
 }
 
 impl Lines {
@@ -78,7 +81,7 @@ impl Lines {
                 }
             }
         })?;
-        Ok(Self { items, lost: Arc::default() })
+        Ok(Self { items, lost: Arc::default(), advised: Arc::default() })
     }
 
     /// Waits a little until all lines so far are written.
@@ -110,9 +113,15 @@ impl Lines {
                 self.lost.fetch_add(lost, Ordering::Relaxed);
             }
         }
+        let line = String::from_utf8_lossy(&line);
         // Names in it may hold what a terminal would obey, and a log's reader likewise.
-        let line = human::on_terminal(&String::from_utf8_lossy(&line)).into_owned().into_bytes();
-        if let Err(TrySendError::Full(_)) = self.items.try_send(Item::Line(line)) {
+        let mut text = human::on_terminal(&line).into_owned();
+        if let Some(help) = open_files::help_for(&line)
+            && !self.advised.swap(true, Ordering::Relaxed)
+        {
+            text = text + "netmon: " + &help + "\n";
+        }
+        if let Err(TrySendError::Full(_)) = self.items.try_send(Item::Line(text.into_bytes())) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -8,15 +8,20 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use crate::model::link::{IfIndex, Link, LinkState, OperState};
 use crate::model::snapshot::{DeviceCounters, DeviceStats};
+use crate::open_files;
 use crate::sources::netlink::ethtool::name_of;
 
 /// A u64 has 20 digits and the kernel adds a line feed; a state word is shorter.
@@ -26,6 +31,7 @@ const LONGEST_VALUE: usize = 32;
 #[derive(Clone, Debug)]
 pub struct Sysfs {
     root: PathBuf,
+    shortage: Shortage,
 }
 
 impl Default for Sysfs {
@@ -37,27 +43,30 @@ impl Default for Sysfs {
 impl Sysfs {
     /// A folder laid out like `/sys/class/net`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), shortage: Shortage::default() }
     }
 
     /// Whether these interfaces, and no others, are shown. sysfs shows the network namespace that
     /// it was mounted in, which is not ours after `nsenter --net` or `unshare --net`; a single
-    /// interface does not tell, since lo has the same number everywhere.
+    /// interface does not tell, since lo has the same number everywhere. When too many files are
+    /// open to find that out, they are: nothing says otherwise, and [`Self::open`] looks again.
     #[must_use]
     pub fn shows(&self, links: &[Link]) -> bool {
-        let Ok(folders) = std::fs::read_dir(&self.root) else {
-            return false;
+        let folders = match std::fs::read_dir(&self.root) {
+            Ok(folders) => folders,
+            Err(error) => return self.shortage.is_why(&error),
         };
         let shown: HashSet<(String, u64)> = folders
             .filter_map(|folder| {
                 let folder = folder.ok()?;
-                let ifindex = Value::open(&folder.path().join("ifindex")).number()?;
+                let ifindex = File::open(folder.path().join("ifindex"));
+                let ifindex = Value::of(ifindex, &self.shortage).number()?;
                 // As rtnetlink's names that are not UTF-8 are shown.
                 Some((folder.file_name().to_string_lossy().into_owned(), ifindex))
             })
             .collect();
         let expected = links.iter().map(|link| (link.name.to_string(), link.ifindex.0.into()));
-        shown == expected.collect()
+        shown == expected.collect() || self.shortage.was_seen()
     }
 
     /// Opens an interface's files. `None` when the folder shows another interface of that name.
@@ -70,7 +79,7 @@ impl Sysfs {
             // The folder has the name that is not UTF-8.
             path = self.root.join(name);
         }
-        let folder = Folder::open(&path);
+        let folder = Folder::open(&path, &self.shortage);
         let shown = folder.value("ifindex").number();
         if shown.is_some_and(|shown| shown != u64::from(ifindex.0)) {
             return None;
@@ -154,20 +163,46 @@ impl DirectionFiles {
     }
 }
 
+/// Whether too many files were open to read all that sysfs has.
+#[derive(Clone, Debug, Default)]
+struct Shortage(Arc<AtomicBool>);
+
+impl Shortage {
+    /// Whether this error comes of it. The first one is logged: what is missing then would look
+    /// like what the kernel does not have.
+    fn is_why(&self, error: &io::Error) -> bool {
+        let is_why = open_files::is_shortage(error);
+        if is_why && !self.0.swap(true, Ordering::Relaxed) {
+            tracing::error!("numbers of /sys/class/net are missing, shown as '-': {error}");
+        }
+        is_why
+    }
+
+    fn was_seen(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// An interface's folder, or none.
 #[derive(Debug)]
-struct Folder(Option<OwnedFd>);
+struct Folder {
+    opened: Option<OwnedFd>,
+    shortage: Shortage,
+}
 
 impl Folder {
-    fn open(path: &Path) -> Self {
+    fn open(path: &Path, shortage: &Shortage) -> Self {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Self(nix::fcntl::open(path, flags, Mode::empty()).ok())
+        let opened = nix::fcntl::open(path, flags, Mode::empty());
+        let note = |errno: &Errno| _ = shortage.is_why(&(*errno).into());
+        Self { opened: opened.inspect_err(note).ok(), shortage: shortage.clone() }
     }
 
     fn value(&self, path: &str) -> Value {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let open = |folder| nix::fcntl::openat(folder, path, flags, Mode::empty()).ok();
-        Value(self.0.as_ref().and_then(open).map(File::from))
+        let Some(folder) = &self.opened else { return Value(None) };
+        let opened = nix::fcntl::openat(folder, path, flags, Mode::empty());
+        Value::of(opened.map(File::from).map_err(io::Error::from), &self.shortage)
     }
 }
 
@@ -176,8 +211,8 @@ impl Folder {
 struct Value(Option<File>);
 
 impl Value {
-    fn open(path: &Path) -> Self {
-        Self(File::open(path).ok())
+    fn of(opened: io::Result<File>, shortage: &Shortage) -> Self {
+        Self(opened.inspect_err(|error| _ = shortage.is_why(error)).ok())
     }
 
     fn number(&self) -> Option<u64> {

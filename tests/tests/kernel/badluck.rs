@@ -6,6 +6,7 @@ use anyhow::Result;
 use netmon_tests::{
     frame,
     json::Tick,
+    netns::Namespace,
     report::{Totals, names},
     sysfs::class_net,
 };
@@ -25,6 +26,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("without_sysfs_there_is_a_report", without_sysfs_there_is_a_report),
     ("ebpf_does_not_need_the_counters_files", ebpf_does_not_need_the_files),
     ("a_held_lock_does_not_stop_the_next_ticks", a_held_lock_does_not_stop_the_next_ticks),
+    ("few_open_files_are_named_as_the_reason", few_open_files_are_named_as_the_reason),
+    ("the_limit_of_open_files_is_raised", the_limit_of_open_files_is_raised),
 ];
 
 fn counters_that_cannot_be_read_are_absent() -> Result<()> {
@@ -128,4 +131,52 @@ fn a_held_lock_does_not_stop_the_next_ticks() -> Result<()> {
     assert_eq!((told.totals(), told.source.as_str()), (ten.present(), "ebpf"));
     assert_eq!(told.tx.kernel.as_ref().map(|kernel| kernel.packets), Some(10));
     interrupt(agent).map(drop)
+}
+
+fn few_open_files_are_named_as_the_reason() -> Result<()> {
+    let namespace = veth()?;
+    for pair in ["a", "b"] {
+        namespace.add_veth_up(&format!("{pair}0"), &format!("{pair}1"))?;
+    }
+    let mut missing = 0;
+    for limit in (3..=40).chain([48, 56, 64]) {
+        for source in ["auto", "sysfs"] {
+            let arguments = ["--all", "--no-recover", "--count", "1", "--source", source];
+            let run = monitor(&namespace, &arguments).open_files(limit, limit);
+            let finished = run.finish()?;
+            let said = &finished.stderr;
+            assert!(finished.code.is_some_and(|code| code != 101), "{limit}: {finished:?}");
+            assert!(!said.contains("another network namespace"), "{limit}: {said}");
+            let is_whole = finished.code == Some(0)
+                && finished.blocks()?.iter().all(|block| {
+                    let Totals { rx_packets, tx_dropped, .. } = block.totals;
+                    rx_packets.is_some() && tx_dropped.is_some() && block.up_count.is_some()
+                });
+            // With the very least not even the libraries can be opened, which is not ours to say.
+            if !is_whole && finished.code != Some(127) {
+                missing += usize::from(finished.code == Some(0));
+                assert!(said.contains("LimitNOFILE="), "{source}, {limit}: {finished:?}");
+            }
+            assert!(is_whole || !said.is_empty(), "{source}, {limit}: {finished:?}");
+        }
+    }
+    assert!(missing > 0, "none ran and lacked files");
+    Ok(())
+}
+
+fn the_limit_of_open_files_is_raised() -> Result<()> {
+    let namespace = Namespace::new()?;
+    let pairs: Vec<_> = (0..15).map(|at| (format!("a{at}"), format!("b{at}"))).collect();
+    for (one, other) in &pairs {
+        namespace.add_veth_up(one, other)?;
+    }
+    let run = monitor(&namespace, &["--all", "--format", "json"]).open_files(64, 4096);
+    let agent = run.start()?;
+    for (one, other) in &pairs {
+        agent.says_counted(one, "TCX in+out")?;
+        agent.says_counted(other, "TCX in+out")?;
+    }
+    let finished = interrupt(agent)?;
+    assert!(!finished.stderr.contains("open files"), "{finished:?}");
+    Ok(())
 }

@@ -1,7 +1,10 @@
 //! Texts that others have given to interfaces: not UTF-8, or what a terminal would obey.
 
+use std::{fs::File, io::Write};
+
 use anyhow::Result;
-use netmon_tests::{agent::AgentCommand, frame, netns::Namespace, scratch::Scratch};
+use netmon_tests::{agent::AgentCommand, frame, lines::Lines, netns::Namespace, scratch::Scratch};
+use nix::pty::openpty;
 
 use crate::{
     Test,
@@ -12,6 +15,7 @@ pub(super) const TESTS: &[Test] = &[
     ("an_alias_that_is_not_utf_8_hides_nothing", an_alias_that_is_not_utf_8_hides_nothing),
     ("a_name_that_is_not_utf_8_is_watched", a_name_that_is_not_utf_8_is_watched),
     ("names_reach_stderr_shown_and_not_obeyed", names_reach_stderr_shown_and_not_obeyed),
+    ("names_reach_questions_and_findings_not_obeyed", names_in_questions_and_findings),
     ("news_that_nobody_reads_take_no_memory", news_that_nobody_reads_take_no_memory),
 ];
 
@@ -64,6 +68,22 @@ fn names_reach_stderr_shown_and_not_obeyed() -> Result<()> {
     );
     let wrong = netmon(&namespace, &["run", "--format", "no\u{1b}[31m"]).start()?.finish()?;
     assert!(!wrong.stderr.contains('\u{1b}'), "{wrong:?}");
+    Ok(())
+}
+
+fn names_in_questions_and_findings() -> Result<()> {
+    let namespace = Namespace::new()?;
+    namespace.add_veth_up("n\u{1b}[31m", "peer")?;
+    let terminal = openpty(None, None)?;
+    let mut keyboard = File::from(terminal.master.try_clone()?);
+    let _echo = Lines::collect(File::from(terminal.master))?;
+    let agent = monitor(&namespace, &["--count", "1"]).input_from(terminal.slave).start()?;
+    keyboard.write_all(b"1\nm\x1b[31m\npeer\n")?;
+    let said = agent.finish()?.stderr;
+    assert!(said.contains("There are: ") && said.contains("n\\u{1b}[31m"), "{said:?}");
+    assert!(said.contains("'m\\u{1b}[31m'") && !said.contains('\u{1b}'), "{said:?}");
+    let found = netmon(&namespace, &["doctor"]).start()?.finish()?.stdout;
+    assert!(found.contains("n\\u{1b}[31m") && !found.contains('\u{1b}'), "{found:?}");
     Ok(())
 }
 
