@@ -23,10 +23,19 @@ const TRUCE: Duration = Duration::from_mins(10);
 /// So often what goes around the programs may come and go before the kernel's own counters stay.
 const RETURNS: u8 = 3;
 
-/// What is kept of it with an interface.
+/// What is kept of it with an interface. A tick touches the first part alone: what lies beside it
+/// would have left the CPU's caches by then.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Sight {
     watchdog: Watchdog,
+    /// `None` until something was suspicious.
+    trouble: Option<Box<Trouble>>,
+}
+
+/// The rare part.
+#[derive(Debug, Default)]
+struct Trouble {
     suspicion: Suspicion,
     /// What the look that was asked for last has found; `None`: it is not back yet.
     found: Option<Finding>,
@@ -109,24 +118,34 @@ impl Sight {
         let Some(counted) = &mut facts.counted else {
             return false;
         };
-        if let Some(lost) = &self.lost {
+        if let Some(trouble) = &self.trouble
+            && let Some(lost) = &trouble.lost
+        {
             lost.follow(counted, &facts.device);
             return true;
         }
         let suspicion = self.watchdog.observe(counted, &facts.device);
-        self.suspicion = suspicion;
-        suspicion != Suspicion::None
+        if suspicion == Suspicion::None {
+            return false;
+        }
+        self.trouble().suspicion = suspicion;
+        true
+    }
+
+    fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
     }
 
     /// Takes in what a look has found. A detached program is a loss at once.
     pub(super) fn looked(&mut self, finding: Finding) -> Step {
-        match (finding, self.lost.as_ref().map(|lost| &lost.state)) {
+        let trouble = self.trouble();
+        match (finding, trouble.lost.as_ref().map(|lost| &lost.state)) {
             (Finding::Detached(why), None | Some(State::Around { .. })) => {
                 Step::Lose(Loss::Detached(why))
             }
             (_, Some(_)) => Step::None,
             (finding, None) => {
-                self.found = Some(finding);
+                trouble.found = Some(finding);
                 Step::None
             }
         }
@@ -134,16 +153,20 @@ impl Sight {
 
     /// What is to be done after a tick.
     pub(super) fn step(&mut self, counted: Option<&Counted>, now: Instant) -> Step {
-        match &self.lost {
-            None => self.step_of_suspicion(),
+        let Self { watchdog, trouble } = self;
+        let Some(trouble) = trouble else {
+            return Step::None;
+        };
+        match &trouble.lost {
+            None => trouble.step_of_suspicion(watchdog),
             Some(Lost { state: State::Attaching, .. }) => Step::None,
             Some(Lost { state: State::Waiting(until), .. }) if now < *until => Step::None,
-            Some(Lost { state: State::Waiting(_), .. }) => self.attach_again(now),
+            Some(Lost { state: State::Waiting(_), .. }) => trouble.attach_again(now),
             Some(Lost { state: State::Around { still, then }, .. }) => {
                 let moved = counted.is_some_and(|Counted { now, .. }| {
                     (still[0] && now.rx != then.rx) || (still[1] && now.tx != then.tx)
                 });
-                match moved && self.returns < RETURNS {
+                match moved && trouble.returns < RETURNS {
                     true => Step::Return,
                     false => Step::None,
                 }
@@ -151,7 +174,70 @@ impl Sight {
         }
     }
 
-    fn step_of_suspicion(&mut self) -> Step {
+    /// Goes over to the kernel's own counters: no total goes back for it.
+    pub(super) fn lose(&mut self, loss: &Loss, facts: &mut InterfaceFacts, now: Instant) -> Step {
+        let Some(counted) = &mut facts.counted else {
+            return Step::None;
+        };
+        let still = self.watchdog.stands_still();
+        let trouble = self.trouble();
+        let above = |shown: Traffic, kernel: Option<Traffic>| {
+            let kernel = kernel.unwrap_or(shown);
+            Traffic {
+                packets: shown.packets.saturating_sub(kernel.packets),
+                bytes: shown.bytes.saturating_sub(kernel.bytes),
+            }
+        };
+        let device = &facts.device;
+        let above = [
+            above(counted.rx_total(), device.rx.traffic()),
+            above(counted.tx_total(), device.tx.traffic()),
+        ];
+        let state = match loss {
+            Loss::Detached(_) => State::Waiting(now + REST),
+            Loss::Behind(_) => State::Attaching,
+            Loss::Around => State::Around { still, then: counted.now },
+        };
+        let lost = Lost { above, state };
+        lost.follow(counted, device);
+        trouble.lost = Some(lost);
+        match loss {
+            Loss::Behind(_) => trouble.attach_again(now),
+            Loss::Detached(_) | Loss::Around => Step::None,
+        }
+    }
+
+    /// How many attempts are left for now.
+    pub(super) fn attempts_left(&self, now: Instant) -> usize {
+        let recent = |at: &&Instant| now.saturating_duration_since(**at) < TRUCE;
+        let attempts = self.trouble.iter().flat_map(|trouble| &trouble.attempts);
+        ATTEMPTS.saturating_sub(attempts.filter(recent).count())
+    }
+
+    /// The attempt has failed; there is another one later.
+    pub(super) fn failed(&mut self, now: Instant) {
+        if let Some(lost) = &mut self.trouble().lost {
+            lost.state = State::Waiting(now + TRUCE);
+        }
+    }
+
+    /// The programs count again, from this new base: the totals go on from where they are.
+    /// `None`: nothing was lost.
+    pub(super) fn regain(&mut self, counted: &mut Counted) -> Option<()> {
+        let trouble = self.trouble.as_mut()?;
+        let Lost { above: [rx, tx], state } = trouble.lost.take()?;
+        (counted.base.rx, counted.base.tx) = (counted.base.rx.plus(rx), counted.base.tx.plus(tx));
+        if matches!(state, State::Around { .. }) {
+            trouble.returns = trouble.returns.saturating_add(1);
+        }
+        trouble.found = None;
+        self.watchdog = Watchdog::begin(counted, [rx.packets, tx.packets]);
+        Some(())
+    }
+}
+
+impl Trouble {
+    fn step_of_suspicion(&mut self, watchdog: &mut Watchdog) -> Step {
         match (self.suspicion, &self.found) {
             (Suspicion::None, _) => Step::None,
             (Suspicion::Look, _) | (Suspicion::Still | Suspicion::Persistent, None) => self.look(),
@@ -170,7 +256,7 @@ impl Sight {
                 if self.partly.is_power_of_two() { self.look() } else { Step::None }
             }
             (Suspicion::Still | Suspicion::Persistent, Some(_)) => {
-                self.watchdog.accept();
+                watchdog.accept();
                 Step::None
             }
         }
@@ -179,39 +265,6 @@ impl Sight {
     fn look(&mut self) -> Step {
         self.found = None;
         Step::Look
-    }
-
-    /// Goes over to the kernel's own counters: no total goes back for it.
-    pub(super) fn lose(&mut self, loss: &Loss, facts: &mut InterfaceFacts, now: Instant) -> Step {
-        let Some(counted) = &mut facts.counted else {
-            return Step::None;
-        };
-        let above = |shown: Traffic, kernel: Option<Traffic>| {
-            let kernel = kernel.unwrap_or(shown);
-            Traffic {
-                packets: shown.packets.saturating_sub(kernel.packets),
-                bytes: shown.bytes.saturating_sub(kernel.bytes),
-            }
-        };
-        let device = &facts.device;
-        let above = [
-            above(counted.rx_total(), device.rx.traffic()),
-            above(counted.tx_total(), device.tx.traffic()),
-        ];
-        let state = match loss {
-            Loss::Detached(_) => State::Waiting(now + REST),
-            Loss::Behind(_) => State::Attaching,
-            Loss::Around => {
-                State::Around { still: self.watchdog.stands_still(), then: counted.now }
-            }
-        };
-        let lost = Lost { above, state };
-        lost.follow(counted, device);
-        self.lost = Some(lost);
-        match loss {
-            Loss::Behind(_) => self.attach_again(now),
-            Loss::Detached(_) | Loss::Around => Step::None,
-        }
     }
 
     /// Whether there may be another attempt now: else nothing is done before it may.
@@ -230,32 +283,6 @@ impl Sight {
             lost.state = state;
         }
         step
-    }
-
-    /// How many attempts are left for now.
-    pub(super) fn attempts_left(&self, now: Instant) -> usize {
-        let recent = |at: &&Instant| now.saturating_duration_since(**at) < TRUCE;
-        ATTEMPTS.saturating_sub(self.attempts.iter().filter(recent).count())
-    }
-
-    /// The attempt has failed; there is another one later.
-    pub(super) fn failed(&mut self, now: Instant) {
-        if let Some(lost) = &mut self.lost {
-            lost.state = State::Waiting(now + TRUCE);
-        }
-    }
-
-    /// The programs count again, from this new base: the totals go on from where they are.
-    /// `None`: nothing was lost.
-    pub(super) fn regain(&mut self, counted: &mut Counted) -> Option<()> {
-        let Lost { above: [rx, tx], state } = self.lost.take()?;
-        (counted.base.rx, counted.base.tx) = (counted.base.rx.plus(rx), counted.base.tx.plus(tx));
-        if matches!(state, State::Around { .. }) {
-            self.returns = self.returns.saturating_add(1);
-        }
-        self.watchdog = Watchdog::begin(counted, [rx.packets, tx.packets]);
-        self.found = None;
-        Some(())
     }
 }
 
@@ -435,7 +462,7 @@ mod tests {
         trial.lose(&place());
         let Some(counted) = &mut trial.facts.counted else { panic!("it is gone") };
         trial.sight.regain(counted);
-        trial.sight.found = Some(behind());
+        trial.sight.trouble().found = Some(behind());
         let steps: Vec<_> = (6..30).map(|tick| trial.tick(tick * 10, tick)).collect();
         assert!(steps.iter().all(|step| matches!(step, Step::None | Step::Look)), "{steps:?}");
     }
