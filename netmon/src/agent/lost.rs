@@ -42,9 +42,9 @@ impl Agent {
     }
 
     /// What became of an interface's programs.
-    pub(super) fn looked(&mut self, ifindex: IfIndex, finding: Finding) {
+    pub(super) fn looked(&mut self, ifindex: IfIndex, finding: Finding, began: Instant) {
         if let Some(at) = self.list.find(ifindex) {
-            let step = self.list.items_mut()[at].live.sight.looked(finding);
+            let step = self.list.items_mut()[at].live.sight.looked(finding, began);
             self.take_step(at, step);
         }
     }

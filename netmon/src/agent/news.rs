@@ -148,7 +148,7 @@ impl Agent {
                 self.tell(Event::of(&name, EventKind::Warning, message));
             }
             Outcome::Settled => self.tell_monitoring(),
-            Outcome::Looked { ifindex, finding } => self.looked(ifindex, finding),
+            Outcome::Looked { ifindex, finding, began } => self.looked(ifindex, finding, began),
             Outcome::Again { ifindex, result } => self.attached_again(ifindex, result),
             Outcome::Refused { ifindex, reason } => {
                 self.pending = self.pending.saturating_sub(1);

@@ -39,6 +39,8 @@ struct Trouble {
     suspicion: Suspicion,
     /// What the look that was asked for last has found; `None`: it is not back yet.
     found: Option<Finding>,
+    /// When it was asked for: what an earlier look has found is out of date.
+    asked: Option<Instant>,
     lost: Option<Lost>,
     /// When the programs were attached again, the latest last.
     attempts: Vec<Instant>,
@@ -137,8 +139,11 @@ impl Sight {
     }
 
     /// Takes in what a look has found. A detached program is a loss at once.
-    pub(super) fn looked(&mut self, finding: Finding) -> Step {
+    pub(super) fn looked(&mut self, finding: Finding, began: Instant) -> Step {
         let trouble = self.trouble();
+        if trouble.asked.is_some_and(|asked| began < asked) {
+            return Step::None;
+        }
         match (finding, trouble.lost.as_ref().map(|lost| &lost.state)) {
             (Finding::Detached(why), None | Some(State::Around { .. })) => {
                 Step::Lose(Loss::Detached(why))
@@ -158,7 +163,7 @@ impl Sight {
             return Step::None;
         };
         match &trouble.lost {
-            None => trouble.step_of_suspicion(watchdog),
+            None => trouble.step_of_suspicion(watchdog, now),
             Some(Lost { state: State::Attaching, .. }) => Step::None,
             Some(Lost { state: State::Waiting(until), .. }) if now < *until => Step::None,
             Some(Lost { state: State::Waiting(_), .. }) => trouble.attach_again(now),
@@ -237,10 +242,12 @@ impl Sight {
 }
 
 impl Trouble {
-    fn step_of_suspicion(&mut self, watchdog: &mut Watchdog) -> Step {
+    fn step_of_suspicion(&mut self, watchdog: &mut Watchdog, now: Instant) -> Step {
         match (self.suspicion, &self.found) {
             (Suspicion::None, _) => Step::None,
-            (Suspicion::Look, _) | (Suspicion::Still | Suspicion::Persistent, None) => self.look(),
+            (Suspicion::Look, _) | (Suspicion::Still | Suspicion::Persistent, None) => {
+                self.look(now)
+            }
             (Suspicion::Still | Suspicion::Persistent, Some(Finding::Behind(why))) => {
                 Step::Lose(Loss::Behind(why.clone()))
             }
@@ -253,7 +260,7 @@ impl Trouble {
             (Suspicion::Part, _) => {
                 self.partly = self.partly.saturating_add(1);
                 // Some of the packets may go around for days.
-                if self.partly.is_power_of_two() { self.look() } else { Step::None }
+                if self.partly.is_power_of_two() { self.look(now) } else { Step::None }
             }
             (Suspicion::Still | Suspicion::Persistent, Some(_)) => {
                 watchdog.accept();
@@ -262,8 +269,8 @@ impl Trouble {
         }
     }
 
-    fn look(&mut self) -> Step {
-        self.found = None;
+    fn look(&mut self, now: Instant) -> Step {
+        (self.found, self.asked) = (None, Some(now));
         Step::Look
     }
 
@@ -340,6 +347,10 @@ mod tests {
             }
         }
 
+        fn looked(&mut self, finding: Finding) -> Step {
+            self.sight.looked(finding, self.now)
+        }
+
         fn lose(&mut self, loss: &Loss) -> Step {
             self.sight.lose(loss, &mut self.facts, self.now)
         }
@@ -362,12 +373,24 @@ mod tests {
         let mut trial = Trial::new();
         assert_eq!(trial.tick(100, 100), Step::None);
         assert_eq!(trial.tick(1_100, 100), Step::Look);
-        assert_eq!(trial.sight.looked(behind()), Step::None, "a packet in flight is no loss");
+        assert_eq!(trial.looked(behind()), Step::None, "a packet in flight is no loss");
         assert_eq!(trial.tick(1_100, 100), Step::Lose(place()));
         assert_eq!(trial.lose(&place()), Step::AttachAgain);
         assert_eq!(trial.total(), 1_100, "what was unseen is in the total");
         trial.tick(1_200, 100);
         assert_eq!(trial.total(), 1_200, "and what comes meanwhile");
+    }
+
+    #[test]
+    fn a_look_from_before_says_nothing_of_now() {
+        let mut trial = Trial::new();
+        trial.tick(100, 100);
+        let before = trial.now;
+        assert_eq!(trial.tick(1_100, 100), Step::Look);
+        trial.sight.looked(Finding::InPlace, before);
+        assert_eq!(trial.tick(1_100, 100), Step::Look, "it is asked again");
+        trial.looked(behind());
+        assert_eq!(trial.tick(1_100, 100), Step::Lose(place()));
     }
 
     #[test]
@@ -413,9 +436,9 @@ mod tests {
         let mut trial = Trial::new();
         let detached = || Finding::Detached("gone".to_owned());
         let loss = Loss::Detached("gone".to_owned());
-        assert_eq!(trial.sight.looked(detached()), Step::Lose(loss.clone()));
+        assert_eq!(trial.looked(detached()), Step::Lose(loss.clone()));
         assert_eq!(trial.lose(&loss), Step::None, "a shaper may be at work");
-        assert_eq!(trial.sight.looked(detached()), Step::None, "known");
+        assert_eq!(trial.looked(detached()), Step::None, "known");
         assert_eq!(trial.tick(5, 0), Step::None);
         assert_eq!(trial.tick(5, 0), Step::AttachAgain);
         trial.sight.failed(trial.now);
@@ -429,7 +452,7 @@ mod tests {
         let mut kernel = 0;
         for round in 0..4 {
             assert_eq!(trial.tick(kernel + 1, 0), Step::Look, "{round}");
-            trial.sight.looked(Finding::InPlace);
+            trial.looked(Finding::InPlace);
             assert_eq!(trial.tick(kernel + 2, 0), Step::None);
             assert_eq!(trial.tick(kernel + 3, 0), Step::Lose(Loss::Around));
             trial.lose(&Loss::Around);
@@ -457,7 +480,7 @@ mod tests {
             assert_eq!(trial.tick(tick * 10, tick), Step::None);
         }
         assert_eq!(trial.tick(40, 4), Step::Look);
-        trial.sight.looked(behind());
+        trial.looked(behind());
         assert_eq!(trial.tick(50, 5), Step::Lose(place()));
         trial.lose(&place());
         let Some(counted) = &mut trial.facts.counted else { panic!("it is gone") };

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use caps::Capability;
 
@@ -58,6 +59,8 @@ pub enum Outcome {
         ifindex: IfIndex,
         /// What was found.
         finding: Finding,
+        /// When the look began.
+        began: Instant,
     },
     /// The programs of an interface were attached once more, in front of all others.
     Again {
@@ -282,8 +285,9 @@ impl<T: Fn(Outcome)> Worker<T> {
         let (_, attachment) = self.attached.get(&ifindex)?;
         // Of a device that is gone all is detached, which is no news.
         name_of(ifindex).ok()?;
+        let began = Instant::now();
         match attachment.as_ref()?.look(&mut self.clsact) {
-            Ok(finding) => Some(Outcome::Looked { ifindex, finding }),
+            Ok(finding) => Some(Outcome::Looked { ifindex, finding, began }),
             Err(error) => {
                 tracing::debug!("ifindex {ifindex}: what is attached cannot be known: {error}");
                 None
