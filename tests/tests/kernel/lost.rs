@@ -186,7 +186,8 @@ fn in_a_worker(harm: &dyn Fn(&Namespace, u32) -> Result<Held>) -> Result<()> {
     recovers(&agent, &namespace)?;
     interrupt(agent)?;
     drop(held);
-    is_bare(&namespace, "nt0")
+    // The kernel takes its time.
+    wait::until_true("nothing to be left", || Ok(is_bare(&namespace, "nt0").is_ok()))
 }
 
 /// Nothing comes after the packets that were not seen.
