@@ -110,7 +110,8 @@ fn each_reader() -> Result<Plan> {
 
 /// What netmon is started with to have a process for each interface.
 pub(crate) fn worker_arguments() -> Vec<String> {
-    let arguments = ["run", "--all", "--exclude", "lo", "--workers", "--socket"];
+    let arguments =
+        ["run", "--all", "--exclude", "lo", "--workers", "--max-workers", "4096", "--socket"];
     arguments.into_iter().map(str::to_owned).chain([workers::socket()]).collect()
 }
 
