@@ -33,6 +33,9 @@ pub(super) struct Sight {
     trouble: Option<Box<Trouble>>,
 }
 
+// The tick reads it for each interface.
+const _: () = assert!(size_of::<Sight>() <= 72);
+
 /// The rare part.
 #[derive(Debug, Default)]
 struct Trouble {
